@@ -1,0 +1,51 @@
+/* sigv4 - AWS Signature Version 4: header, presigned query, and what the body's decoder must then check.
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
+ *
+ * Authentication happens once, before a body decoder is chosen; the result names the decoder.
+ * Thread: pure but for the signing-key cache (one loop). Errors: an s3_error row; never a guess. */
+#pragma once
+#include "common/http.h"
+#include "common/uri.h"
+#include "gateway-s3/s3_error.h"
+
+enum sigv4_kind { SIGV4_HEADER, SIGV4_PRESIGNED };
+enum sigv4_payload {
+    PAYLOAD_SHA256,           /* hex digest of the whole body: verify */
+    PAYLOAD_UNSIGNED,         /* UNSIGNED-PAYLOAD */
+    PAYLOAD_CHUNKS,           /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD */
+    PAYLOAD_CHUNKS_TRAILER,   /* STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER */
+    PAYLOAD_UNSIGNED_TRAILER, /* STREAMING-UNSIGNED-PAYLOAD-TRAILER */
+};
+
+struct sigv4 {
+    enum sigv4_kind kind;
+    enum sigv4_payload payload;
+    uint8_t body_sha256[32]; /* PAYLOAD_SHA256 */
+    struct str access_key;   /* in the request's arena */
+    struct str scope;        /* "20260102/us-east-1/s3/aws4_request" */
+    struct str amz_date;     /* "20260102T030405Z" */
+    uint8_t signing_key[32];
+    uint8_t seed_signature[32]; /* chunk signatures start from it */
+    /* On SignatureDoesNotMatch: what was compared, for the error's XML (never the secret). */
+    struct str canonical_request, string_to_sign, signature_provided;
+};
+
+/* The secret of an access key; NULL when there is none. Borrowed until return of sigv4_check. */
+typedef const char *(*sigv4_secret_fn)(void *ctx, struct str access_key);
+
+struct sigv4_conf {
+    const char *region; /* requests signed for another region: AuthorizationHeaderMalformed with the right one */
+    uint64_t now_s;
+    sigv4_secret_fn secret;
+    void *ctx;
+};
+/* S3_OK, or the error to answer: AccessDenied (anonymous, both forms of auth at once, expired presign), InvalidAccessKeyId,
+ * SignatureDoesNotMatch, RequestTimeTooSkewed (15 min), AuthorizationHeaderMalformed, AuthorizationQueryParametersError,
+ * XAmzContentSHA256Mismatch (malformed value), InvalidRequest (SigV2), MissingSecurityHeader... params: the decoded query. */
+enum s3_error sigv4_check(const struct sigv4_conf *conf, struct http_req *r, const struct uri_param *params,
+                          size_t param_count, struct sigv4 *ret);
+/* Signs a chunk (previous signature, hash of its data) as the streaming form says; also for trailers. */
+void sigv4_chunk_signature(const struct sigv4 *s, const uint8_t previous[32], const uint8_t data_sha256[32],
+                           uint8_t ret[32]);
+void sigv4_trailer_signature(const struct sigv4 *s, const uint8_t previous[32], struct str canonical_trailers,
+                             uint8_t ret[32]);
