@@ -39,6 +39,9 @@ struct client_write_conf {
     /* Sees every byte once, in order, on a work thread, never two calls at once (ETag, checksums). May be NULL. */
     void (*tap)(void *ctx, const uint8_t *p, size_t n);
     void *ctx;
+    /* Once, on the loop, never inside client_write_free but some time after it: no tap runs any more, so that what ctx
+     * points at may go. May be NULL. */
+    void (*closed)(void *ctx);
 };
 int client_write_open(struct client *c, const struct client_write_conf *conf, struct client_write **ret_w);
 /* Space to put bytes in: up to *ret_len at *ret_p. 0 bytes: no buffer now; on_space runs once when there may be some,
