@@ -6,7 +6,8 @@
 #pragma once
 #include "common/base.h"
 
-uint32_t crc32_ieee(uint32_t crc, const void *p, size_t n);
+/* ISA-L exports another crc32_ieee: ours has its own symbol, so that neither replaces the other when linked. */
+uint32_t crc32_ieee(uint32_t crc, const void *p, size_t n) __asm__("lectern_crc32_ieee");
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 uint64_t crc64nvme(uint64_t crc, const void *p, size_t n);
 uint32_t crc32_ieee_combine(uint32_t a, uint32_t b, uint64_t len_b);
