@@ -59,3 +59,9 @@ struct kv_conf {
 };
 int kv_rocks_open(const char *dir, const struct kv_conf *conf, struct kv **ret_kv, char *why, size_t why_cap);
 int kv_mem_open(struct kv **ret_kv);
+/* Memory only: calls are counted from 1; the n-th from now fails with err (get, write, sync, iter as NULL, iterator
+ * moves through their status). n = 0: none. Thread: any. */
+void kv_mem_fail_nth(struct kv *kv, uint64_t n, int err);
+bool kv_mem_fail_pending(struct kv *kv); /* the n-th call has not come yet */
+/* What the last failure of this thread was, for logs; "" when there was none. */
+const char *kv_last_error(void);
