@@ -10,6 +10,9 @@
 uint32_t crc32_ieee(uint32_t crc, const void *p, size_t n) __asm__("lectern_crc32_ieee");
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
 uint64_t crc64nvme(uint64_t crc, const void *p, size_t n);
+/* The same by a way not better than the given one (for tests; the CPU may offer less). */
+enum crc_way { CRC_TABLE, CRC_FOLD, CRC_FOLD_WIDE };
+uint64_t crc64nvme_by(enum crc_way way, uint64_t crc, const void *p, size_t n);
 uint32_t crc32_ieee_combine(uint32_t a, uint32_t b, uint64_t len_b);
 uint32_t crc32c_combine(uint32_t a, uint32_t b, uint64_t len_b);
 uint64_t crc64nvme_combine(uint64_t a, uint64_t b, uint64_t len_b);
