@@ -8,7 +8,7 @@
  * result_bytes < length; a write is whole or an error). Durable: only after a sync that was submitted after the
  * write's callback. */
 #pragma once
-#include "common/loop.h"
+#include "common/work.h"
 #include <sys/uio.h>
 
 #define DISK_IOV_MAX 8
@@ -31,6 +31,7 @@ struct disk_req {
     uint64_t wanted_bytes;
     struct disk_req *next;
     struct loop_post post;
+    struct work_req work;
 };
 
 enum { DISK_CREATE = 1, DISK_DIRECT = 2, DISK_READ_ONLY = 4, DISK_EXCL = 8 };
@@ -39,14 +40,18 @@ struct disk_ops {
     int (*open)(struct disk *d, const char *path, unsigned flags, struct disk_file **ret_file); /* blocking, short */
     void (*close)(struct disk *d, struct disk_file *f); /* no request of it may be in flight */
     void (*submit)(struct disk *d, struct disk_req *r); /* never fails and never calls back inside */
-    /* Blocking calls for start, rename and new segments (work threads or before the loop runs). */
+    /* Blocking calls for start, rename and new segments. Thread: any (work threads, or before the loop runs). p is
+     * aligned to 4 KiB for O_DIRECT files; read_now gives fewer bytes only at the end of the file. */
+    int (*read_now)(struct disk *d, struct disk_file *f, uint64_t offset, void *p, size_t n, size_t *ret_bytes);
+    int (*write_now)(struct disk *d, struct disk_file *f, uint64_t offset, const void *p, size_t n);
     int (*size)(struct disk *d, struct disk_file *f, uint64_t *ret_bytes);
     int (*rename)(struct disk *d, const char *from, const char *to); /* and fsync of the folder */
     int (*unlink)(struct disk *d, const char *path);                 /* and fsync of the folder */
     int (*list)(struct disk *d, const char *dir, void (*each)(void *ctx, const char *name), void *ctx);
     /* Writes zeroes over [from, to) and syncs data and size; blocking. */
     int (*zero)(struct disk *d, struct disk_file *f, uint64_t from, uint64_t to);
-    void (*destroy)(struct disk *d);
+    int (*space)(struct disk *d, const char *dir, uint64_t *ret_free_bytes, uint64_t *ret_total_bytes);
+    void (*destroy)(struct disk *d); /* every file is closed and no request in flight */
 };
 struct disk {
     const struct disk_ops *ops;
