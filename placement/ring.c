@@ -1,18 +1,18 @@
 /* ring - the build of the PG table.
  *
  * Quotas say how many places each store gets (ring_quota.c). The table before is kept where it may be; holes are filled
- * by rendezvous order; then stores with more than their quota hand places on to stores with less, over the shortest chain
- * of replacements (an augmenting path), one place a time. Hard rules hold at every step: a row has distinct stores and
- * never more than the caps in one zone or node. Quotas are the goal, and are met save for odd shapes where no chain of
- * single replacements leads there. */
+ * by rendezvous order; then stores with more than their quota hand places on to stores with less, over the shortest
+ * chain of replacements (an augmenting path), one place a time. Hard rules hold at every step: a row has distinct
+ * stores and never more than the caps in one zone or node. Quotas are the goal, and are met save for odd shapes where
+ * no chain of single replacements leads there. */
 #include "placement/ring_internal.h"
 #include "common/err.h"
 #include "common/xxh.h"
 #include <stdlib.h>
 
-#define NO_STORE UINT16_MAX
+#define NO_STORE    UINT16_MAX
 #define SEED_PREFER 1
-#define SEED_ORDER 2
+#define SEED_ORDER  2
 
 struct build {
     const struct ring_store *stores;
@@ -203,8 +203,8 @@ static uint16_t find_chain(struct build *b, uint16_t start)
     return NO_STORE;
 }
 
-/* From the far end: each store on the chain hands one place to the next. Two hand-overs of one row may exclude each other:
- * then the rest of the chain is left for the next search. */
+/* From the far end: each store on the chain hands one place to the next. Two hand-overs of one row may exclude each
+ * other: then the rest of the chain is left for the next search. */
 static void follow_chain(struct build *b, uint16_t start, uint16_t end)
 {
     for (uint16_t store = end; store != start; store = b->from[store]) {

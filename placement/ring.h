@@ -1,9 +1,9 @@
-/* ring - which stores hold the fragments of a placement group (PG): weighted, zone-aware consistent hashing that ends in
- * an explicit table, one row of `width` (k+m) distinct stores a PG.
+/* ring - which stores hold the fragments of a placement group (PG): weighted, zone-aware consistent hashing that ends
+ * in an explicit table, one row of `width` (k+m) distinct stores a PG.
  *
  * A pure function of the stores and of the table before: the same input gives the same table on every machine. Built
- * afresh, each PG prefers stores by weighted rendezvous hashing. Built from a table before, every place stays where it is
- * unless its store is gone or has more than its share, so a new or removed store moves little more than its share.
+ * afresh, each PG prefers stores by weighted rendezvous hashing. Built from a table before, every place stays where it
+ * is unless its store is gone or has more than its share, so a new or removed store moves little more than its share.
  * Spread comes before weight: a row uses as many zones, then nodes, as evenly as their numbers of stores allow; what is
  * left follows the weights. A store holds a PG at most once.
  * Thread: pure. Memory: a ring owns its table (ring_fini). Limits: RING_*. Errors: -EINVAL (limits), E_QUORUM (fewer
@@ -14,9 +14,9 @@
 #include "common/base.h"
 
 #define RING_STORES_MAX 4096
-#define RING_WIDTH_MAX 32
-#define RING_PGS_MAX 65536
-#define RING_PGS_LEAST 1024
+#define RING_WIDTH_MAX  32
+#define RING_PGS_MAX    65536
+#define RING_PGS_LEAST  1024
 
 /* A store's place in the array is its index for ever: one that leaves stays with weight 0. */
 struct ring_store {

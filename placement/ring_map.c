@@ -97,8 +97,8 @@ void ring_stores_of(const Pb__Map *map, struct ring_store *ret)
 {
     for (uint32_t i = 0; i < map->n_stores; i++) {
         const Pb__MapStore *s = map->stores[i];
-        ret[i] = (struct ring_store){
-            .key = xxh64of(s->id.data, s->id.len, 0), .weight = s->weight, .zone = i, .node = i};
+        ret[i] =
+            (struct ring_store){.key = xxh64of(s->id.data, s->id.len, 0), .weight = s->weight, .zone = i, .node = i};
         for (uint32_t j = i; j-- > 0;) {
             if (strcmp(map->stores[j]->zone, s->zone) == 0)
                 ret[i].zone = ret[j].zone;
