@@ -34,6 +34,18 @@ void arena_fini(struct arena *a)
     a->used_bytes = 0;
 }
 
+void arena_reset(struct arena *a)
+{
+    while (a->head && (a->head->next || a->head->cap > BLOCK_MIN)) {
+        struct arena_block *b = a->head;
+        a->head = b->next;
+        free(b);
+    }
+    if (a->head)
+        a->head->used = 0;
+    a->used_bytes = 0;
+}
+
 static struct arena_block *block_add(struct arena *a, size_t n)
 {
     size_t cap = a->head ? MIN_OF(a->head->cap * 2, BLOCK_MAX) : BLOCK_MIN;
