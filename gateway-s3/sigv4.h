@@ -1,12 +1,22 @@
 /* sigv4 - AWS Signature Version 4: header, presigned query, and what the body's decoder must then check.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
  *
- * Authentication happens once, before a body decoder is chosen; the result names the decoder.
- * Thread: pure but for the signing-key cache (one loop). Errors: an s3_error row; never a guess. */
+ * Authentication happens once, before a body decoder is chosen; the result names the decoder. The path is signed as S3
+ * signs it: decoded once, encoded again, never normalised ("//", "." and ".." stay).
+ * Thread: pure but for the signing-key cache, which each thread has of its own. Memory: texts in the request's arena.
+ * Limits: SIGV4_*. Errors: an s3_error row; never a guess. */
 #pragma once
 #include "common/http.h"
 #include "common/uri.h"
 #include "gateway-s3/s3_error.h"
+
+#define SIGV4_SKEW_S             900    /* the clocks may differ by this much, either way */
+#define SIGV4_EXPIRES_MAX_S      604800 /* a presigned URL lives a week at most */
+#define SIGV4_ACCESS_KEY_MAX     128
+#define SIGV4_SECRET_MAX         512 /* a longer secret never matches */
+#define SIGV4_REGION_MAX         64
+#define SIGV4_SIGNED_HEADERS_MAX 128
+#define SIGV4_KEY_CACHE          64 /* signing keys kept by a thread */
 
 enum sigv4_kind { SIGV4_HEADER, SIGV4_PRESIGNED };
 enum sigv4_payload {
@@ -21,11 +31,14 @@ struct sigv4 {
     enum sigv4_kind kind;
     enum sigv4_payload payload;
     uint8_t body_sha256[32]; /* PAYLOAD_SHA256 */
-    struct str access_key;   /* in the request's arena */
+    struct str access_key;   /* in the request's arena; set as soon as it was read, for logs */
     struct str scope;        /* "20260102/us-east-1/s3/aws4_request" */
     struct str amz_date;     /* "20260102T030405Z" */
     uint8_t signing_key[32];
     uint8_t seed_signature[32]; /* chunk signatures start from it */
+    /* On an error: NULL, or a better <Message> than the row's (it quotes the request: escape it). */
+    const char *message;
+    struct str headers_not_signed; /* AccessDenied: "x-amz-acl, x-amz-date", for <HeadersNotSigned> */
     /* On SignatureDoesNotMatch: what was compared, for the error's XML (never the secret). */
     struct str canonical_request, string_to_sign, signature_provided;
 };
@@ -39,9 +52,12 @@ struct sigv4_conf {
     sigv4_secret_fn secret;
     void *ctx;
 };
-/* S3_OK, or the error to answer: AccessDenied (anonymous, both forms of auth at once, expired presign), InvalidAccessKeyId,
- * SignatureDoesNotMatch, RequestTimeTooSkewed (15 min), AuthorizationHeaderMalformed, AuthorizationQueryParametersError,
- * XAmzContentSHA256Mismatch (malformed value), InvalidRequest (SigV2), MissingSecurityHeader... params: the decoded query. */
+/* S3_OK, or the error to answer, as AWS answers: AccessDenied (anonymous, no valid date, x-amz-* or host not signed,
+ * presign expired or not yet valid), InvalidArgument (both forms of auth at once, an unknown Authorization type, a
+ * malformed x-amz-content-sha256), InvalidRequest (SigV2, x-amz-content-sha256 missing), InvalidToken (session tokens),
+ * InvalidURI, NotImplemented (ECDSA, chunk signatures in a presigned URL), AuthorizationHeaderMalformed,
+ * AuthorizationQueryParametersError, RequestTimeTooSkewed, InvalidAccessKeyId, SignatureDoesNotMatch, InternalError
+ * (the arena is used up). params: the decoded query. Only on S3_OK may the body be looked at. */
 enum s3_error sigv4_check(const struct sigv4_conf *conf, struct http_req *r, const struct uri_param *params,
                           size_t param_count, struct sigv4 *ret);
 /* Signs a chunk (previous signature, hash of its data) as the streaming form says; also for trailers. */
