@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Starting and stopping as an operator sees it: clean ends, a second start on the same data, clear errors."""
+import os
+import signal
+import socket
+import time
+
+from harness import MIB, Server, boto3_client, check, main, random_bytes, serving, sha256
+
+
+def a_stop_lets_transfers_end_and_a_start_is_quick():
+    server = Server()
+    try:
+        server.start()
+        body = random_bytes(60 * MIB)
+        client = boto3_client(server)
+        client.create_bucket(Bucket="b")
+        client.put_object(Bucket="b", Key="k", Body=body)
+        stream = client.get_object(Bucket="b", Key="k")["Body"]
+        head = stream.read(MIB)
+        server.process.send_signal(signal.SIGTERM)
+        rest = stream.read()
+        check(sha256(head + rest) == sha256(body), "the transfer under way was cut by a graceful stop")
+        server.stop()
+        took = server.start()
+        check(sha256(client.get_object(Bucket="b", Key="k")["Body"].read()) == sha256(body), "after a restart")
+        server.stop()
+        print(f"      second start {took:.2f} s (sanitizer build)")
+    finally:
+        server.cleanup()
+
+
+def mistakes_get_one_clear_sentence():
+    with serving() as s:
+        other = Server()
+        try:
+            for drives, words in (([s.drives[0]], "use"), ([os.path.join(s.folder, "absent/deep")], "absent")):
+                done = other.run(other.binary, "serve", *drives, ok=False, seconds=30)
+                text = (done.stderr + done.stdout).decode()
+                check(done.returncode != 0 and words in text, f"{drives}: code {done.returncode}: {text[-500:]}")
+            taken = other.run(other.binary, "serve", other.drives[0], ok=False, seconds=30, env={"LECTERN_S3_LISTEN": f"127.0.0.1:{s.s3_port}"})
+            check(taken.returncode != 0 and b"in use" in taken.stderr + taken.stdout, f"{taken.stderr[-500:]!r}")
+            unknown = other.run(other.binary, "serv", ok=False)
+            check(unknown.returncode != 0 and b"--help" in unknown.stderr + unknown.stdout, f"{unknown.stderr!r}")
+        finally:
+            other.cleanup()
+
+
+def an_idle_or_stuck_client_does_not_hold_the_stop():
+    server = Server(env={"LECTERN_STOP_DEADLINE": "2s"})
+    try:
+        server.start()
+        idle = socket.create_connection(("127.0.0.1", server.s3_port))
+        half = socket.create_connection(("127.0.0.1", server.s3_port))
+        half.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(0.2)
+        begun = time.monotonic()
+        server.stop()
+        check(time.monotonic() - begun < 10, "the stop took too long")
+        idle.close()
+        half.close()
+    finally:
+        server.cleanup()
+
+
+if __name__ == "__main__":
+    main(a_stop_lets_transfers_end_and_a_start_is_quick, mistakes_get_one_clear_sentence, an_idle_or_stuck_client_does_not_hold_the_stop)
