@@ -9,7 +9,7 @@
 #define META_READS         64          /* reads on work threads at once; more wait in order */
 #define META_GROUP_MAX     512         /* requests of one group */
 #define META_GROUP_BYTES   (1 * MIB)   /* a group is full when its batch reaches this */
-#define META_BATCH_MAX     (8 * MIB)   /* one request whose changes are larger is refused: E_LIMIT */
+#define META_BATCH_MAX     (3 * MIB - 64 * KIB) /* one request whose changes are larger is refused: E_LIMIT */
 #define META_SCRATCH_BYTES (256 * MIB) /* memory one request may use while it is judged */
 #define META_GC_ROWS       64          /* gc rows collected at once */
 #define META_GC_EXTENTS    4096        /* and their extents */
