@@ -1,4 +1,5 @@
 /* Made by sigv4_vectors.py; do not edit. */
+/* clang-format off */
 #define VECTOR_ACCESS_KEY "AKIAIOSFODNN7EXAMPLE"
 #define VECTOR_SECRET "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 static const struct {

@@ -368,7 +368,7 @@ botocore_all()
 accepted()
 refused_header()
 refused_presigned()
-print("/* Made by sigv4_vectors.py; do not edit. */")
+print("/* Made by sigv4_vectors.py; do not edit. */\n/* clang-format off */")
 print(f'#define VECTOR_ACCESS_KEY "{AK}"\n#define VECTOR_SECRET "{SK}"')
 print("static const struct {\n    const char *name;\n    enum s3_error want;\n    uint64_t now_s;\n    const char *request, *message;\n"
       "} vectors[] = {")
