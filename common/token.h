@@ -7,9 +7,9 @@
 #pragma once
 #include "common/arena.h"
 
-#define TOKEN_VERSION 1
+#define TOKEN_VERSION  1
 #define TOKEN_TEXT_MAX 2048
-#define TOKEN_MAC_LEN 32
+#define TOKEN_MAC_LEN  32
 
 enum token_audience { TOKEN_PLAY = 1, TOKEN_DOWNLOAD = 2, TOKEN_THUMBNAIL = 3, TOKEN_KEY = 4 };
 
@@ -21,8 +21,8 @@ struct token {
     struct str course;
     struct str lesson;
     struct str bucket;
-    struct str prefix;  /* "c/12/": whole segments; ends with '/' or names one object exactly */
-    struct str session; /* unique for each playback */
+    struct str prefix;                /* "c/12/": whole segments; ends with '/' or names one object exactly */
+    struct str session;               /* unique for each playback */
     uint64_t not_before_s, expires_s; /* Unix seconds */
 };
 
@@ -40,8 +40,14 @@ struct hmac_key;
 int token_sign(struct arena *a, const struct token *t, struct hmac_key *key, struct str *ret_text);
 /* Reads the kid without trusting anything (to find the key). TOKEN_MALFORMED or 0. */
 int token_kid(struct str text, uint32_t *ret_kid);
-/* Checks form and signature; claims point into the arena. Time is judged apart (token_time), so that explain can tell. */
+/* Checks form and signature; claims point into the arena. -ENOMEM, or an outcome. Time is judged apart (token_time), so
+ * that explain can tell. */
 int token_parse(struct arena *a, struct str text, struct hmac_key *key, struct token *ret);
+/* The claims without any trust, for people who ask why a token is refused. Never for a decision. TOKEN_MALFORMED or 0.
+ */
+int token_peek(struct arena *a, struct str text, struct token *ret);
 enum token_outcome token_time(const struct token *t, uint64_t now_s, uint64_t skew_s);
+/* A copy whose claims live at `to`; a token's text is always longer than its claims. -EINVAL: cap is too little. */
+int token_copy(const struct token *t, char *to, size_t cap, struct token *ret);
 /* The path (decoded object key) lies under the prefix by whole segments: "c/12/" covers "c/12/x", never "c/123/x". */
 bool token_covers(const struct token *t, struct str key);
