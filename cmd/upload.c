@@ -1,9 +1,9 @@
 /* upload - a file on its way up. Small ones go in one PUT; others in parts, of which those that an earlier run brought
  * there are kept when their MD5 is the file's. Each answer's ETag is compared with the MD5 of what was read. */
-#include "cmd/media_type.h"
 #include "cmd/transfer.h"
 #include "common/crypt.h"
 #include "common/err.h"
+#include "control/media_kind.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static void init_call(struct transfer *t, struct slot *s, const char *method)
 
 static void add_type(struct transfer *t, struct slot *s)
 {
-    snprintf(s->header[0], sizeof(s->header[0]), "Content-Type: %s", media_type(t->path));
+    snprintf(s->header[0], sizeof(s->header[0]), "Content-Type: %s", media_kind(str_c(t->path))->type);
     s->call.headers[s->call.header_count++] = s->header[0];
 }
 
