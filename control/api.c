@@ -1,6 +1,6 @@
 /* An exchange goes: match the route, admit (bearer token, constant time), decode ids and query, read the body, check it
- * against its schema, then the handler. Who may not come in learns nothing about routes below /v1. A call holds two
- * claims on its memory: the exchange (until on_done) and the chain (until it is answered). */
+ * against its schema, then the handler. Who may not come in learns nothing about routes below /v1. The exchange stays valid
+ * until it is answered, also when the peer has gone, so a chain that writes rows is never cut short. */
 #include "control/api.h"
 
 #include "common/log.h"
@@ -36,15 +36,6 @@ static const struct {
 
 /* ---- answers ---- */
 
-static void call_destroy(struct call *c)
-{
-    json_decref(c->body);
-    sbuf_fini(&c->body_text);
-    arena_fini(&c->arena);
-    control_end(c->control);
-    free(c);
-}
-
 static void common_headers(struct http_req *r, struct http_headers *h, const char *type, const char *request_id)
 {
     *h = (struct http_headers){0};
@@ -62,10 +53,6 @@ static void answer(struct call *c, int status, const char *type, struct str text
     assert(!c->answered);
     c->answered = true;
     metric_add(M_CONTROL_REQUESTS, NULL, 1);
-    if (!r) { /* nobody listens any more */
-        call_destroy(c);
-        return;
-    }
     log_event(LOG_DEBUG, "control", "request=%s method=%.*s path=%s status=%d", c->request_id, STR_ARG(r->method_text),
               log_quote(r->path), status);
     common_headers(r, &h, type, c->request_id);
@@ -260,7 +247,6 @@ static bool query_decode(struct call *c, const struct http_req *r)
 
 static void run(struct call *c)
 {
-    c->started = true;
     c->route->handler(c);
 }
 
@@ -327,9 +313,12 @@ static const struct http_body body = {body_data, body_end};
 static void on_done(struct http_req *r)
 {
     struct call *c = r->user;
-    c->http = NULL;
-    if (c->answered || !c->started)
-        call_destroy(c);
+    assert(c->answered);
+    json_decref(c->body);
+    sbuf_fini(&c->body_text);
+    arena_fini(&c->arena);
+    control_end(c->control);
+    free(c);
 }
 
 static void request_id_print(const struct control *control, const struct http_req *r, char ret[28])

@@ -40,7 +40,7 @@ extern const size_t api_route_count;
 
 struct call {
     struct control *control;
-    struct http_req *http; /* NULL: the peer has gone */
+    struct http_req *http; /* valid until it is answered */
     const struct api_route *route;
     struct arena arena;
     struct rows rows;
@@ -51,7 +51,7 @@ struct call {
     json_t *body;
     char request_id[28];
     struct sbuf body_text;
-    bool body_too_large, answered, started;
+    bool body_too_large, answered;
     unsigned tries;
     void *state; /* the handler's own, in the arena */
 };

@@ -8,6 +8,7 @@ struct gateway;
 struct gateway_conf {
     const char *domain; /* virtual-host style: BUCKET.domain */
     const char *region;
+    const char *assets_dir; /* where the player page finds hls.min.js; NULL or "": none (watch.h) */
 };
 int gateway_open(struct loop *loop, struct work *work, struct client *client, struct control *control,
                  const struct gateway_conf *conf, struct gateway **ret_gateway);

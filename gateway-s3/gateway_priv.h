@@ -9,5 +9,6 @@ struct gateway {
     struct work *work;
     struct client *client;
     struct control *control;
+    struct watch *watch; /* the player page */
     struct gateway_conf conf; /* strings owned by the gateway */
 };
