@@ -33,25 +33,6 @@ static void finish(struct s3_request *s, enum s3_error e)
 
 /* ---- the end: comparing ---- */
 
-static const struct awschunk_trailer *trailer_find(const struct awschunk *d, const char *name)
-{
-    for (unsigned i = 0; i < d->trailer_count; i++)
-        if (strcmp(d->trailers[i].name, name) == 0)
-            return &d->trailers[i];
-    return NULL;
-}
-
-static enum s3_error trailer_value(struct s3_body *b)
-{
-    if (!b->want.in_trailer)
-        return S3_OK;
-    const struct awschunk_trailer *t = b->chunk ? trailer_find(b->chunk, checksum_header(b->want.kind)) : NULL;
-    if (!t)
-        return S3_MalformedTrailerError;
-    b->want.has_value = true;
-    return checksum_parse(b->want.kind, str_c(t->value), b->want.value);
-}
-
 static void sha256_extras(struct s3_request *s, const uint8_t computed[32])
 {
     char hex[65];
@@ -65,7 +46,8 @@ static enum s3_error compare(struct s3_request *s)
 {
     struct s3_body *b = &s->body;
     uint8_t sha256[32] = {0};
-    enum s3_error e = trailer_value(b);
+    enum s3_error e = b->chunk ? awschunk_checksum(b->chunk, &b->want)
+                     : b->want.in_trailer ? S3_MalformedTrailerError : S3_OK;
     if (e != S3_OK)
         return e;
     checksum_set_final(b->set, b->md5, sha256, b->value);
@@ -107,9 +89,10 @@ static void on_end(struct http_req *r, int err)
     struct s3_body *b = &s->body;
     if (b->ended)
         return;
-    if (err && err != -EPROTO && err != -EMSGSIZE) { /* nobody is left to answer: on_done follows */
+    if (err && err != -EPROTO && err != -EMSGSIZE) { /* nobody is left to answer */
         b->ended = true;
         b->error = s->error = err == -ETIMEDOUT ? S3_RequestTimeout : S3_IncompleteBody;
+        s3_abort(s);
         return;
     }
     s3_enter(s);
@@ -248,7 +231,9 @@ static enum s3_error prepare(struct s3_request *s, uint64_t max, enum checksum_k
     assert(!b->started && max > 0);
     b->max = max;
     b->done = done;
-    enum s3_error e = checksum_wanted(s->r, &b->want);
+    enum s3_error e = S3_OK;
+    if (s->route.op != &s3_ops[S3_OP_CompleteMultipartUpload]) /* there x-amz-checksum-* is the whole object's */
+        e = checksum_wanted(s->r, &b->want);
     if (e == S3_OK)
         e = declared_length(s);
     if (e != S3_OK)

@@ -43,7 +43,7 @@ static void reply_not_modified(struct s3_request *s, const Pb__Object *o)
 {
     s->error = S3_NotModified;
     s3_object_headers(s, o);
-    s3_reply_empty(s, 304);
+    s3_reply_head(s, 304, UINT64_MAX);
 }
 
 /* False: answered. */
@@ -186,10 +186,18 @@ static void next_unit(struct s3_request *s);
 static void next_range(struct s3_request *s);
 static void on_sent(struct http_req *r, int err);
 
+static void end_of_answer(struct s3_request *s)
+{
+    s->finished = true;
+    http_send_end(s->r);
+}
+
 static void on_tail_sent(struct http_req *r, int err)
 {
-    if (!err)
-        http_send_end(r);
+    if (err)
+        s3_abort(r->user);
+    else
+        end_of_answer(r->user);
 }
 
 static void send_first(struct s3_request *s)
@@ -205,7 +213,9 @@ static void on_part_head_sent(struct http_req *r, int err)
 {
     struct s3_request *s = r->user;
     s3_enter(s);
-    if (!err)
+    if (err)
+        s3_abort(s);
+    else
         send_first(s);
     s3_leave(s);
 }
@@ -220,14 +230,16 @@ static void send_on(struct s3_request *s)
     else if (g->tail.len)
         http_send_copy(s->r, g->tail.p, g->tail.len, on_tail_sent);
     else
-        http_send_end(s->r);
+        end_of_answer(s);
 }
 
 static void on_sent(struct http_req *r, int err)
 {
     struct s3_request *s = r->user;
     s3_enter(s);
-    if (!err) /* else on_done follows */
+    if (err)
+        s3_abort(s);
+    else
         send_on(s);
     s3_leave(s);
 }
@@ -297,7 +309,7 @@ static void on_object(struct s3_request *s, int status, void *rep)
     if (!build_headers(s, g))
         s3_fail(s, S3_InternalError);
     else if (g->head_only)
-        http_reply_head(s->r, g->status, &s->headers, g->length);
+        s3_reply_head(s, g->status, g->length);
     else if (g->count == 0)
         s3_reply_empty(s, g->status);
     else

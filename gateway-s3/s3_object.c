@@ -362,6 +362,8 @@ void s3_object_find(struct s3_request *s, struct str bucket, struct str key, boo
 static bool name_bytes(struct s3_request *s, Pb__ObjectPutReq *req, Pb__Object *o, const struct client_write_result *res)
 {
     o->size = res->size;
+    if (res->size == 0)
+        return true;
     if (res->inlined) {
         req->inline_data = (ProtobufCBinaryData){.data = slice_data(res->inline_data), .len = res->inline_data.len};
         return true;

@@ -48,6 +48,25 @@ void s3_header_addf(struct s3_request *s, const char *name, const char *fmt, ...
         s3_header_add(s, name, str_c(small));
 }
 
+bool s3_gone(struct s3_request *s)
+{
+    if (!s->r || s->finished)
+        return true;
+    if (!http_gone(s->r))
+        return false;
+    s3_abort(s);
+    return true;
+}
+
+void s3_abort(struct s3_request *s)
+{
+    if (!s->r || s->finished)
+        return;
+    s3_slow_stop(s);
+    s->finished = true;
+    http_abort(s->r);
+}
+
 /* ---- slow answers ---- */
 
 static void slow_sent(struct http_req *r, int err);
@@ -70,18 +89,21 @@ static void slow_sent(struct http_req *r, int err)
 {
     struct s3_request *s = r->user;
     s->slow.sending = false;
-    if (err)
+    if (s->finished)
         return;
-    if (s->slow.last)
+    if (err) {
+        s3_abort(s);
+    } else if (s->slow.last) {
+        s->finished = true;
         http_send_end(r);
-    else if (s->slow.final.len)
+    } else if (s->slow.final.len)
         slow_send_final(s);
 }
 
 static void slow_tick(struct loop_timer *t)
 {
     struct s3_request *s = container_of(t, struct s3_request, slow.timer);
-    if (s3_gone(s))
+    if (!s->r || s->finished || http_gone(s->r)) /* a gone peer is noticed by whoever answers */
         return;
     if (!s->slow.begun) {
         s->slow.begun = true;
@@ -91,8 +113,7 @@ static void slow_tick(struct loop_timer *t)
     } else if (!s->slow.sending) {
         slow_send(s, " ", 1);
     }
-    if (!s3_gone(s))
-        loop_timer_start(s->g->loop, t, S3_SLOW_EVERY_MS * MS_NS);
+    loop_timer_start(s->g->loop, t, S3_SLOW_EVERY_MS * MS_NS);
 }
 
 void s3_slow_start(struct s3_request *s)
@@ -112,7 +133,7 @@ static void slow_finish(struct s3_request *s, struct sbuf *out)
     s3_slow_stop(s);
     if (out->err || out->len == 0) {
         sbuf_fini(out);
-        http_abort(s->r);
+        s3_abort(s);
         return;
     }
     s->slow.final = *out;
@@ -128,7 +149,16 @@ void s3_reply_empty(struct s3_request *s, int status)
     if (s3_gone(s))
         return;
     s3_slow_stop(s);
+    s->finished = true;
     http_reply(s->r, status, &s->headers, STR_NONE);
+}
+
+void s3_reply_head(struct s3_request *s, int status, uint64_t content_length)
+{
+    if (s3_gone(s))
+        return;
+    s->finished = true;
+    http_reply_head(s->r, status, &s->headers, content_length);
 }
 
 void s3_reply_xml(struct s3_request *s, struct sbuf *out)
@@ -143,6 +173,7 @@ void s3_reply_xml(struct s3_request *s, struct sbuf *out)
     } else {
         s3_slow_stop(s);
         s3_header_add(s, "Content-Type", STR("application/xml"));
+        s->finished = true;
         http_reply(s->r, 200, &s->headers, (struct str){out->p, out->len});
         sbuf_fini(out);
     }
@@ -198,7 +229,7 @@ static void fail(struct s3_request *s, enum s3_error e, struct str text)
     if (s3_gone(s))
         return;
     if (http_replied(s->r) && !s->slow.begun) {
-        http_abort(s->r); /* the status line is out: never a short clean end */
+        s3_abort(s); /* the status line is out: never a short clean end */
         return;
     }
     struct sbuf out = {0};
@@ -209,6 +240,7 @@ static void fail(struct s3_request *s, enum s3_error e, struct str text)
     }
     s3_slow_stop(s);
     error_headers(s, e);
+    s->finished = true;
     http_reply(s->r, s3_error_status(e), &s->headers, out.err ? STR_NONE : (struct str){out.p, out.len});
     sbuf_fini(&out);
 }

@@ -53,6 +53,7 @@ static void on_done(struct http_req *r)
     record(s, r);
     s3_slow_stop(s);
     s3_enter(s);
+    s->finished = true;
     s->r = NULL;
     s3_leave(s);
 }
@@ -288,7 +289,12 @@ static bool authenticate(struct s3_request *s)
             s3_extra(s, "AWSAccessKeyId", s->sig.access_key);
         else if (e == S3_AuthorizationHeaderMalformed)
             s3_extra(s, "Region", str_c(s->g->conf.region));
-        s3_fail(s, e);
+        if (s->sig.headers_not_signed.len)
+            s3_extra(s, "HeadersNotSigned", s->sig.headers_not_signed);
+        if (s->sig.message)
+            s3_fail_text(s, e, "%s", s->sig.message);
+        else
+            s3_fail(s, e);
         return false;
     }
     s->auth = auth_bit(&s->sig);

@@ -1,8 +1,9 @@
 /* s3_request - one S3 request from its head to its answer: route, authenticate once, rights on the bucket, then the
  * handler of its row in s3_ops.def.
  *
- * It outlives the HTTP exchange while a call is under way (the peer may go at any time): what calls refer to lives in
- * its own arena, and s3_gone() says that there is nobody left to answer; every s3_reply is then without effect.
+ * It may outlive the HTTP exchange while a call is under way: what calls refer to lives in its own arena. Every request
+ * ends with exactly one answer or, when nobody is left to answer, with s3_gone(), which ends the exchange; an answer
+ * after that is without effect.
  * Thread: the loop. Memory: freed by itself when the exchange is over and no callback is owed.
  * Limits: S3_ARENA_BYTES. Errors: enum s3_error, answered by s3_fail. */
 #pragma once
@@ -27,6 +28,7 @@ struct s3_slow { /* private to s3_reply.c */
 struct s3_request {
     struct gateway *g;
     struct http_req *r; /* NULL: the exchange is over */
+    bool finished;      /* answered, or ended because the peer is gone: http's on_done follows */
     struct arena arena;
     unsigned pending; /* callbacks that are owed to us */
     struct s3_route route;
@@ -60,10 +62,9 @@ void s3_request_start(struct gateway *g, struct http_req *r);
 /* Answers what http refused before there was a request (on_refusal). */
 void s3_request_refuse(struct gateway *g, struct http_req *r, int status, const char *reason);
 
-static inline bool s3_gone(const struct s3_request *s)
-{
-    return !s->r;
-}
+/* Nobody is left to answer: the exchange is then ended here, and the handler only has to return. */
+bool s3_gone(struct s3_request *s);
+void s3_abort(struct s3_request *s); /* resets the connection, unless the exchange has been finished */
 /* A callback that is owed begins and ends; s may be freed by s3_leave. Every callback of a handler is wrapped so. */
 void s3_enter(struct s3_request *s);
 void s3_leave(struct s3_request *s);
@@ -97,6 +98,7 @@ void s3_fail(struct s3_request *s, enum s3_error e);
 void s3_fail_text(struct s3_request *s, enum s3_error e, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void s3_invalid_argument(struct s3_request *s, const char *name, struct str value, const char *text);
 void s3_reply_empty(struct s3_request *s, int status);
+void s3_reply_head(struct s3_request *s, int status, uint64_t content_length); /* of HEAD */
 void s3_reply_xml(struct s3_request *s, struct sbuf *out); /* 200; frees out; a failed sbuf answers InternalError */
 void s3_header_add(struct s3_request *s, const char *name, struct str value);
 void s3_header_addf(struct s3_request *s, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
