@@ -43,17 +43,18 @@ static void paint_line(struct transfer_set *set, uint64_t bytes)
 static void sum_up(struct transfer_set *set, uint64_t now_ms)
 {
     char total[HUMAN_MAX], rate[HUMAN_MAX], kept[HUMAN_MAX];
-    uint64_t ms = MAX_OF(now_ms - set->started_ms, 1u),
-             fresh = set->total_bytes - MIN_OF(set->total_bytes, set->resumed_bytes);
+    unsigned files = set->ended - MIN_OF(set->ended, set->failed);
+    uint64_t ms = MAX_OF(now_ms - set->started_ms, 1u);
+    uint64_t fresh = set->done_bytes - MIN_OF(set->done_bytes, set->resumed_bytes);
     if (set->tty)
         fputs("\r\033[K", stderr);
-    fprintf(stderr, "%u file%s, %s in %.1f s (%s/s), verified", set->ended - set->failed,
-            set->ended - set->failed == 1 ? "" : "s", human_bytes(set->total_bytes, total), (double)ms / 1000,
-            human_bytes(fresh * 1000 / ms, rate));
-    if (set->resumed_bytes)
+    if (files)
+        fprintf(stderr, "%u file%s, %s in %.1f s (%s/s), verified", files, files == 1 ? "" : "s",
+                human_bytes(set->done_bytes, total), (double)ms / 1000, human_bytes(fresh * 1000 / ms, rate));
+    if (files && set->resumed_bytes)
         fprintf(stderr, "; %s were there from before", human_bytes(set->resumed_bytes, kept));
     if (set->failed)
-        fprintf(stderr, "; %u failed", set->failed);
+        fprintf(stderr, "%s%u failed", files ? "; " : "", set->failed);
     fputc('\n', stderr);
 }
 

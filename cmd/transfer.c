@@ -129,6 +129,7 @@ void transfer_fail(struct transfer *t, const char *fmt, ...)
 
 void transfer_done(struct transfer *t)
 {
+    t->set->done_bytes += t->size;
     ended(t, TRANSFER_DONE);
     progress_file(t);
 }

@@ -88,7 +88,7 @@ struct transfer_set {
     bool quiet, tty;
     struct transfer *first, **last;
     struct slot slots[TRANSFER_PARALLEL_MAX];
-    uint64_t total_bytes, ended_bytes; /* sizes of all; of those that ended */
+    uint64_t total_bytes, ended_bytes, done_bytes; /* sizes of all; of those that ended; that ended well */
     uint64_t resumed_bytes, started_ms, painted_ms, painted_bytes;
     double rate;
     unsigned count, ended, failed;
