@@ -42,6 +42,8 @@ struct rpc {
     struct slice payload[RPC_PAYLOAD_MAX]; /* of the request; borrows until cb */
     unsigned payload_count;
     struct slice rep_payload; /* takes; buf NULL when none */
+    struct buf *into;         /* FRAG_READ, may be NULL: a buffer of at least req.length bytes, alone in it until cb. The
+                               * callee may read into it and answer with a slice of it (one more reference), or not. */
     uint64_t deadline_ns;     /* mono; 0: the peer's default */
     int status;
     void (*cb)(struct rpc *r);
