@@ -171,7 +171,13 @@ static void control_ready(void *ctx, int err)
         return;
     }
     const struct conf *c = &s->line->conf;
-    struct gateway_conf conf = {.domain = conf_str(c, CONF_S3_DOMAIN), .region = conf_str(c, CONF_S3_REGION)};
+    char assets[4096];
+    snprintf(assets, sizeof(assets), "%s/assets", s->dirs[0]);
+    struct gateway_conf conf = {
+        .domain = conf_str(c, CONF_S3_DOMAIN),
+        .region = conf_str(c, CONF_S3_REGION),
+        .assets_dir = *conf_str(c, CONF_ASSETS_DIR) ? conf_str(c, CONF_ASSETS_DIR) : assets,
+    };
     err = gateway_open(s->loop, s->work, s->client, s->control, &conf, &s->gateway);
     if (err) {
         fail(s, "the gateway cannot start: %s", err_text(err));

@@ -14,6 +14,7 @@ from harness import ARTEFACTS, ROOT, check, main, serving
 from media import prepare
 from webdriver import Browser
 
+HLS_JS = os.path.join(os.environ.get("LECTERN_NODE_MODULES", os.path.join(ROOT, "build/node")), "node_modules/hls.js/dist")
 STATE = """const v = document.querySelector('video');
 return { time: v.currentTime, width: v.videoWidth, ready: v.readyState, seeking: v.seeking, paused: v.paused,
          cues: [...v.textTracks].reduce((n, t) => { if (t.mode === 'disabled') t.mode = 'hidden'; return n + (t.cues ? t.cues.length : 0); }, 0),
@@ -23,10 +24,9 @@ return { time: v.currentTime, width: v.videoWidth, ready: v.readyState, seeking:
 @contextlib.contextmanager
 def platform_page(folder):
     """The platform's own page, with hls.js as npm brings it."""
-    modules = os.environ.get("LECTERN_NODE_MODULES", os.path.join(ROOT, "build/node"))
     site = os.path.join(folder, "site")
     os.mkdir(site)
-    shutil.copy(os.path.join(modules, "node_modules/hls.js/dist/hls.min.js"), site)
+    shutil.copy(os.path.join(HLS_JS, "hls.min.js"), site)
     shutil.copy(os.path.join(ROOT, "tests/system/player.html"), site)
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -69,7 +69,7 @@ def shows_refusal(browser, name):
 
 
 def watch(page_of, name):
-    with serving(env={"LECTERN_GRANT_CACHE": "500ms"}) as s:
+    with serving(env={"LECTERN_GRANT_CACHE": "500ms", "LECTERN_ASSETS_DIR": HLS_JS}) as s:
         prepare(s)
         url = s.control("POST", "/v1/playback", {"user": "learner", "course": "organ", "lesson": "hls-ts"})["url"]
         fmp4 = s.control("POST", "/v1/playback", {"user": "learner", "course": "organ", "lesson": "hls"})["url"]
