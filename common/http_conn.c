@@ -1,10 +1,10 @@
 /* http_conn - the state machine of a connection: what may happen next, one step at a time.
  *
- * conn_step looks at the state and takes the first step that is possible: report a send, start or end an exchange, deliver
- * body, parse a head. It is the only caller of the handler. After a run, conn_settle makes the outside fit the state:
- * input that was left is copied, the socket is read exactly while no input is left (that is the whole of back-pressure),
- * and the timer stands at the next deadline. The timer is lazy: it is only ever moved nearer; a deadline that moved away is
- * noticed when the timer fires. */
+ * conn_step looks at the state and takes the first step that is possible: report a send, start or end an exchange,
+ * deliver body, parse a head. It is the only caller of the handler. After a run, conn_settle makes the outside fit the
+ * state: input that was left is copied, the socket is read exactly while no input is left (that is the whole of
+ * back-pressure), and the timer stands at the next deadline. The timer is lazy: it is only ever moved nearer; a
+ * deadline that moved away is noticed when the timer fires. */
 #include "common/http_impl.h"
 #include <stdlib.h>
 

@@ -1,11 +1,12 @@
-/* http_date - dates of HTTP (RFC 9110, 5.6.7), without the C library's locale and time zone. One form is written, three are
- * read. Days are counted in the civil calendar of H. Hinnant's "chrono-Compatible Low-Level Date Algorithms". */
+/* http_date - dates of HTTP (RFC 9110, 5.6.7), without the C library's locale and time zone. One form is written, three
+ * are read. Days are counted in the civil calendar of H. Hinnant's "chrono-Compatible Low-Level Date Algorithms". */
 #include "common/http.h"
 #include <stdio.h>
 
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 static const char weekdays[] = "SunMonTueWedThuFriSat";
-static const char *const weekdays_long[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
+static const char *const weekdays_long[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                            "Thursday", "Friday", "Saturday"};
 #define YEAR_MAX 9999
 
 struct civil {
@@ -150,8 +151,8 @@ static bool read_rfc850(struct str s, struct civil *c) /* "Monday" was read: ", 
 
 static bool read_asctime(struct str s, struct civil *c) /* "Mon" was read: " Jan  2 15:04:05 2006" */
 {
-    return eat(&s, " ") && eat_month(&s, &c->month) && eat(&s, " ") && eat_number(&s, 2, true, &c->day) && eat(&s, " ") &&
-           eat_time(&s, c) && eat(&s, " ") && eat_number(&s, 4, false, &c->year) && s.len == 0;
+    return eat(&s, " ") && eat_month(&s, &c->month) && eat(&s, " ") && eat_number(&s, 2, true, &c->day) &&
+           eat(&s, " ") && eat_time(&s, c) && eat(&s, " ") && eat_number(&s, 4, false, &c->year) && s.len == 0;
 }
 
 static bool civil_ok(const struct civil *c)

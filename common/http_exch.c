@@ -1,6 +1,7 @@
 /* http_exch - one request and its answer: memory, the hand-over to the handler, and the request's body.
  *
- * Exchanges are recycled with the first block of their arena, so a busy connection allocates nothing for a usual request. */
+ * Exchanges are recycled with the first block of their arena, so a busy connection allocates nothing for a usual
+ * request. */
 #include "common/http_impl.h"
 #include <stdlib.h>
 

@@ -1,7 +1,8 @@
 /* http_frame - where a request's body lies in the bytes that follow its head: by Content-Length or by chunks.
  *
- * The chunked coding is decoded here and not by llhttp, which (8.1) lets a bare LF pass and has no limit for extensions.
- * Lines end with CR LF only, sizes are 1 to 15 hex digits, extensions and trailers are bounded, checked and dropped. */
+ * The chunked coding is decoded here and not by llhttp, which (8.1) lets a bare LF pass and has no limit for
+ * extensions. Lines end with CR LF only, sizes are 1 to 15 hex digits, extensions and trailers are bounded, checked and
+ * dropped. */
 #include "common/http_parse.h"
 
 enum {

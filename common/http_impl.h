@@ -2,9 +2,10 @@
  *
  * http_server listens and owns connections; http_net moves bytes between a connection and libuv; http_conn is the state
  * machine (conn_step takes one step at a time, conn_run takes all that are possible); http_reply builds answers.
- * libuv's callbacks and the handler's calls only change state; every callback into the handler is made by conn_step, so it
- * never runs inside a call of the handler. A call from elsewhere queues its connection (http_soon); the loop does not wait before that ran.
- * Thread: the server's loop. Memory: a connection is freed when its socket is closed and its last exchange finished. */
+ * libuv's callbacks and the handler's calls only change state; every callback into the handler is made by conn_step, so
+ * it never runs inside a call of the handler. A call from elsewhere queues its connection (http_soon); the loop does
+ * not wait before that ran. Thread: the server's loop. Memory: a connection is freed when its socket is closed and its
+ * last exchange finished. */
 #pragma once
 #include "common/http_parse.h"
 #include <uv.h>
@@ -28,12 +29,12 @@ struct http_exch {
     bool paused;        /* on_data took less than was offered */
     bool continue_sent; /* 100 Continue */
 
-    bool begun;       /* an answer was begun */
-    bool finished;    /* the handler is done with the request */
+    bool begun;    /* an answer was begun */
+    bool finished; /* the handler is done with the request */
     bool out_chunked;
-    bool out_dropped; /* HEAD, 204, 304, or a 500 in place of the answer: slices are dropped */
-    bool tail_due;    /* the last chunk must still be written */
-    bool close;       /* the connection ends with this answer */
+    bool out_dropped;  /* HEAD, 204, 304, or a 500 in place of the answer: slices are dropped */
+    bool tail_due;     /* the last chunk must still be written */
+    bool close;        /* the connection ends with this answer */
     uint64_t out_left; /* bytes that the announced length still wants */
     char *head;        /* a begun stream's head that waits for its first slice, in the arena */
     size_t head_len;
@@ -54,7 +55,7 @@ struct http_conn {
     uint64_t timer_at_ns;
 
     struct http_exch *first, *last; /* first: the one being handled; the others are parsed ahead */
-    uint32_t exch_count;           /* exchanges in the queue */
+    uint32_t exch_count;            /* exchanges in the queue */
     struct http_exch *incoming;     /* its head is being read */
     struct http_parse parse;
     struct http_frame frame;

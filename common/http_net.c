@@ -1,8 +1,8 @@
 /* http_net - the libuv side of the HTTP server: sockets in, sockets out.
  *
  * Input of every connection arrives in one buffer of the server, because libuv reads and reports in one breath; what a
- * connection cannot take at once it copies and stops reading. Output is tried at once (one system call, no copy) and only
- * what the kernel does not take becomes a libuv write. */
+ * connection cannot take at once it copies and stops reading. Output is tried at once (one system call, no copy) and
+ * only what the kernel does not take becomes a libuv write. */
 #include "common/http_impl.h"
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -283,7 +283,8 @@ int http_net_listen(struct http_server *s, const char *listen, char *why, size_t
     struct sockaddr_storage a = {0};
     int len = sizeof a, err = read_address(listen, &a);
     if (err) {
-        snprintf(why, why_cap, "cannot listen on \"%s\": write ADDRESS:PORT, as 127.0.0.1:9000, [::1]:9000 or :9000", listen);
+        snprintf(why, why_cap, "cannot listen on \"%s\": write ADDRESS:PORT, as 127.0.0.1:9000, [::1]:9000 or :9000",
+                 listen);
         return err;
     }
     const void *any = &a;

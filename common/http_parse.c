@@ -1,10 +1,10 @@
-/* http_parse - request heads, read twice: every byte passes our own scanner as it arrives, and the whole head then passes
- * llhttp (this file is its door), whose spans become the request.
+/* http_parse - request heads, read twice: every byte passes our own scanner as it arrives, and the whole head then
+ * passes llhttp (this file is its door), whose spans become the request.
  *
- * The scanner exists because llhttp 8.1, even in strict mode, takes a bare LF for a line end and obs-fold for a value. It
- * refuses at the first wrong byte, bounds the head, and counts header lines so that the table of headers is allocated
- * once. As llhttp then sees a complete, contiguous head, a header is two pointers into it and nothing is copied again.
- * No lenient flag of llhttp is ever set; LLHTTP_STRICT_MODE is set by the build. */
+ * The scanner exists because llhttp 8.1, even in strict mode, takes a bare LF for a line end and obs-fold for a value.
+ * It refuses at the first wrong byte, bounds the head, and counts header lines so that the table of headers is
+ * allocated once. As llhttp then sees a complete, contiguous head, a header is two pointers into it and nothing is
+ * copied again. No lenient flag of llhttp is ever set; LLHTTP_STRICT_MODE is set by the build. */
 #include "common/http_parse.h"
 #include <llhttp.h>
 
@@ -12,7 +12,20 @@
 static_assert(LLHTTP_STRICT_MODE == 1, "llhttp 8 is loose unless told otherwise");
 #endif
 
-enum { S_START, S_START_LF, S_METHOD, S_TARGET, S_VERSION, S_REQUEST_LF, S_LINE, S_NAME, S_VALUE, S_LINE_LF, S_END_LF, S_DONE };
+enum {
+    S_START,
+    S_START_LF,
+    S_METHOD,
+    S_TARGET,
+    S_VERSION,
+    S_REQUEST_LF,
+    S_LINE,
+    S_NAME,
+    S_VALUE,
+    S_LINE_LF,
+    S_END_LF,
+    S_DONE
+};
 
 #define VERSION_BYTES 8 /* "HTTP/1.1" */
 #define TEXT_FIRST    1024
@@ -22,12 +35,11 @@ enum { S_START, S_START_LF, S_METHOD, S_TARGET, S_VERSION, S_REQUEST_LF, S_LINE,
 #define V (HTTP_VCHAR | HTTP_FIELD)
 #define F HTTP_FIELD
 const uint8_t http_class[256] = {
-    ['\t'] = F,       [' '] = F,        ['!'] = T,        ['"'] = V,        ['#'] = T,        ['$' ... '\''] = T,
-    ['('] = V,        [')'] = V,        ['*'] = T,        ['+'] = T,        [','] = V,        ['-'] = H,
-    ['.'] = H,        ['/'] = V,        ['0' ... '9'] = H, [':'] = V,       [';'] = V,        ['<'] = V,
-    ['='] = V,        ['>'] = V,        ['?'] = V,        ['@'] = V,        ['A' ... 'Z'] = H, ['['] = V,
-    ['\\'] = V,       [']'] = V,        ['^'] = T,        ['_'] = H,        ['`'] = T,        ['a' ... 'z'] = H,
-    ['{'] = V,        ['|'] = T,        ['}'] = V,        ['~'] = H,        [0x80 ... 0xff] = F,
+    ['\t'] = F,        [' '] = F,         ['!'] = T, ['"'] = V,  ['#'] = T, ['$' ... '\''] = T, ['('] = V,
+    [')'] = V,         ['*'] = T,         ['+'] = T, [','] = V,  ['-'] = H, ['.'] = H,          ['/'] = V,
+    ['0' ... '9'] = H, [':'] = V,         [';'] = V, ['<'] = V,  ['='] = V, ['>'] = V,          ['?'] = V,
+    ['@'] = V,         ['A' ... 'Z'] = H, ['['] = V, ['\\'] = V, [']'] = V, ['^'] = T,          ['_'] = H,
+    ['`'] = T,         ['a' ... 'z'] = H, ['{'] = V, ['|'] = T,  ['}'] = V, ['~'] = H,          [0x80 ... 0xff] = F,
 };
 #undef T
 #undef H
@@ -78,10 +90,10 @@ static bool scan_byte(struct http_parse *p, uint8_t c)
     static const struct {
         uint8_t byte, next;
     } moves[] = {
-        [S_START] = {'\r', S_START_LF},  [S_START_LF] = {'\n', S_START},    [S_METHOD] = {' ', S_TARGET},
-        [S_TARGET] = {' ', S_VERSION},   [S_VERSION] = {'\r', S_REQUEST_LF}, [S_REQUEST_LF] = {'\n', S_LINE},
-        [S_LINE] = {'\r', S_END_LF},     [S_NAME] = {':', S_VALUE},         [S_VALUE] = {'\r', S_LINE_LF},
-        [S_LINE_LF] = {'\n', S_LINE},    [S_END_LF] = {'\n', S_DONE},
+        [S_START] = {'\r', S_START_LF}, [S_START_LF] = {'\n', S_START},     [S_METHOD] = {' ', S_TARGET},
+        [S_TARGET] = {' ', S_VERSION},  [S_VERSION] = {'\r', S_REQUEST_LF}, [S_REQUEST_LF] = {'\n', S_LINE},
+        [S_LINE] = {'\r', S_END_LF},    [S_NAME] = {':', S_VALUE},          [S_VALUE] = {'\r', S_LINE_LF},
+        [S_LINE_LF] = {'\n', S_LINE},   [S_END_LF] = {'\n', S_DONE},
     };
     if (p->state == S_START && (http_class[c] & HTTP_TCHAR)) {
         p->state = S_METHOD;
@@ -113,7 +125,8 @@ static size_t scan(struct http_parse *p, const uint8_t *in, size_t n, const stru
         while (i < n && (http_class[in[i]] & class))
             i++;
         p->word_len += (uint32_t)(i - from);
-        if ((p->state == S_METHOD && p->word_len > HTTP_METHOD_BYTES) || (p->state == S_VERSION && p->word_len > VERSION_BYTES))
+        if ((p->state == S_METHOD && p->word_len > HTTP_METHOD_BYTES) ||
+            (p->state == S_VERSION && p->word_len > VERSION_BYTES))
             return i > from ? i - 1 : i;
         if (i == n)
             break;
@@ -372,7 +385,7 @@ static enum http_parse_result reduce_target(struct http_parse *p, struct http_re
         return HTTP_PARSE_DONE;
     size_t skip = t.len >= 7 && str_ieq((struct str){t.p, 7}, STR("http://"))    ? 7
                   : t.len >= 8 && str_ieq((struct str){t.p, 8}, STR("https://")) ? 8
-                                                                                  : 0;
+                                                                                 : 0;
     if (!skip)
         return refuse(p, 400, "bad request target");
     size_t end = skip;
@@ -460,6 +473,7 @@ enum http_parse_result http_parse_feed(struct http_parse *p, struct http_req *r,
     if (used < fit)
         return refuse(p, 400, wrong_byte(p->state, in[used]));
     if (fit < n || room == 0)
-        return p->state <= S_VERSION ? refuse(p, 414, "the request line is too long") : refuse(p, 431, "the head is too long");
+        return p->state <= S_VERSION ? refuse(p, 414, "the request line is too long")
+                                     : refuse(p, 431, "the head is too long");
     return HTTP_PARSE_MORE;
 }

@@ -7,7 +7,7 @@
 #pragma once
 #include "common/http.h"
 
-#define HTTP_BLANK_LINES     2    /* empty lines that may precede a request line (RFC 9112, 2.2) */
+#define HTTP_BLANK_LINES     2 /* empty lines that may precede a request line (RFC 9112, 2.2) */
 #define HTTP_METHOD_BYTES    32
 #define HTTP_CHUNK_EXT_BYTES 4096 /* chunk extensions of a whole body; they are dropped */
 #define HTTP_TRAILER_BYTES   8192 /* trailer section of a body; it is dropped */

@@ -1,8 +1,9 @@
 /* http_reply - answers: the head as text, whole bodies, streams by slices.
  *
- * A head is built in the server's one buffer. A whole answer leaves from there with its body in one write; only what the
- * kernel does not take is copied. A stream's head waits in the arena for the first slice, so that both leave together, but no
- * longer than until the handler returns. Lengths are kept: what a client could take for a whole answer is never a part. */
+ * A head is built in the server's one buffer. A whole answer leaves from there with its body in one write; only what
+ * the kernel does not take is copied. A stream's head waits in the arena for the first slice, so that both leave
+ * together, but no longer than until the handler returns. Lengths are kept: what a client could take for a whole answer
+ * is never a part. */
 #include "common/http_impl.h"
 #include "common/log.h"
 #include <stdio.h>
@@ -230,7 +231,8 @@ static uv_buf_t part(struct str s)
     return (uv_buf_t){.base = (char *)s.p, .len = s.len};
 }
 
-static int reply_write(struct http_exch *x, uv_buf_t parts[HTTP_PARTS], unsigned volatile_mask, struct buf *buf, size_t body)
+static int reply_write(struct http_exch *x, uv_buf_t parts[HTTP_PARTS], unsigned volatile_mask, struct buf *buf,
+                       size_t body)
 {
     struct http_conn *c = x->req.conn;
     x->req.sent_bytes += body;
@@ -261,7 +263,8 @@ static bool bodyless(const struct http_req *r, int status)
 static const struct str bad_answer = STR("500 Internal Server Error: the answer's headers were refused\n");
 
 /* Writes a whole answer; body_len is announced unless NO_LENGTH. */
-static void reply_whole(struct http_req *r, int status, const struct http_headers *h, uint64_t announced, struct str body)
+static void reply_whole(struct http_req *r, int status, const struct http_headers *h, uint64_t announced,
+                        struct str body)
 {
     struct http_exch *x = exch_of(r);
     bool gone = is_gone(x, status);

@@ -1,7 +1,8 @@
 /* http_server - a listening address and the connections that came through it.
  *
- * Accepting stops at conn_count: then the kernel's backlog holds the others. Connections that a handler's call from elsewhere
- * changed are queued and run in the next loop turn by an idle handle, which also keeps the poll from waiting. */
+ * Accepting stops at conn_count: then the kernel's backlog holds the others. Connections that a handler's call from
+ * elsewhere changed are queued and run in the next loop turn by an idle handle, which also keeps the poll from waiting.
+ */
 #include "common/http_impl.h"
 #include <signal.h>
 #include <stdio.h>
