@@ -37,6 +37,20 @@ function(lectern_compile target)
   endif()
 endfunction()
 
+# Pages that a folder embeds: FILE becomes <build>/FOLDER/FILE.inc, included by the .c file that serves it.
+function(lectern_embed folder)
+  file(GLOB pages CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.html ${PROJECT_SOURCE_DIR}/${folder}/*.js
+    ${PROJECT_SOURCE_DIR}/${folder}/*.css)
+  foreach(page IN LISTS pages)
+    get_filename_component(name ${page} NAME)
+    set(out ${CMAKE_BINARY_DIR}/${folder}/${name}.inc)
+    add_custom_command(OUTPUT ${out}
+      COMMAND ${CMAKE_COMMAND} -DIN=${page} -DOUT=${out} -P ${PROJECT_SOURCE_DIR}/cmake/embed.cmake
+      DEPENDS ${page} ${PROJECT_SOURCE_DIR}/cmake/embed.cmake VERBATIM)
+    target_sources(${folder} PRIVATE ${out})
+  endforeach()
+endfunction()
+
 # lectern_floor(folder lower...): the folder's .c files as a static library on top of the lower floors.
 # Words in capitals are libraries found by pkg-config.
 function(lectern_floor folder)
@@ -47,6 +61,7 @@ function(lectern_floor folder)
   else()
     add_library(${folder} STATIC ${sources})
     lectern_compile(${folder})
+    lectern_embed(${folder})
     set(kind PUBLIC)
   endif()
   foreach(lower IN LISTS ARGN)

@@ -1,6 +1,6 @@
 /* An exchange goes: match the route, admit (bearer token, constant time), decode ids and query, read the body, check it
- * against its schema, then the handler. Who may not come in learns nothing about routes below /v1. The exchange stays valid
- * until it is answered, also when the peer has gone, so a chain that writes rows is never cut short. */
+ * against its schema, then the handler. Who may not come in learns nothing about routes below /v1. The exchange stays
+ * valid until it is answered, also when the peer has gone, so a chain that writes rows is never cut short. */
 #include "control/api.h"
 
 #include "common/log.h"

@@ -11,6 +11,9 @@
 
 #define MEDIA_ARENA_MAX (64 * MIB) /* the manifest of an object of 10,000 parts */
 
-bool media_path(struct str path);                          /* is it media's: /t or /t/... */
-void media_start(struct gateway *g, struct http_req *r);   /* on_head: takes the exchange over */
+bool media_path(struct str path);                        /* is it media's: /t or /t/... */
+void media_start(struct gateway *g, struct http_req *r); /* on_head: takes the exchange over */
+/* The Content-Type to answer: what was stored, or by the ending where that says nothing useful. */
+struct media_kind;
+struct str media_type_of(struct str stored, const struct media_kind *kind);
 void media_refuse(struct gateway *g, struct http_req *r, int status, const char *reason); /* on_refusal */
