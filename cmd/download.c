@@ -9,12 +9,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-struct etag_parts {
-    unsigned count, at;
-    uint64_t offset; /* where part `at` begins */
-    struct digest *digest;
-};
-
 static char *with_suffix(const char *path, const char *suffix)
 {
     struct sbuf s = {0};
@@ -110,13 +104,11 @@ static void begin_verify(struct transfer *t)
             compare(t, md5, 0);
         return;
     }
-    struct etag_parts *e = calloc(1, sizeof(*e));
-    t->etag_parts = e;
-    if (!e || digest_create(DIGEST_MD5, &e->digest) != 0) {
+    if (digest_create(DIGEST_MD5, &t->etag_digest) != 0) {
         transfer_fail(t, "out of memory");
         return;
     }
-    e->count = (unsigned)parts;
+    t->etag_count = (unsigned)parts;
     t->step = TRANSFER_VERIFY;
 }
 
@@ -132,8 +124,7 @@ static bool down_next(struct transfer *t, struct slot *s)
         return false;
     s3c_call_init(&s->call, "HEAD", str_c(t->bucket), str_c(t->key));
     if (t->step == TRANSFER_VERIFY) {
-        const struct etag_parts *e = t->etag_parts;
-        snprintf(s->number, sizeof(s->number), "%u", e->at + 1);
+        snprintf(s->number, sizeof(s->number), "%u", t->etag_at + 1);
         s3c_call_query(&s->call, "partNumber", str_c(s->number));
         snprintf(s->header[0], sizeof(s->header[0]), "If-Match: \"%s\"", t->etag);
         s->call.headers[s->call.header_count++] = s->header[0];
@@ -181,27 +172,26 @@ static void piece_down(struct transfer *t, struct slot *s)
 
 static void part_headed(struct transfer *t, struct slot *s)
 {
-    struct etag_parts *e = t->etag_parts;
     uint64_t bytes;
     uint8_t md5[16];
-    if (str_u64(http_call_header(&s->call.http, "Content-Length"), &bytes) != 0 || bytes > t->size - e->offset) {
+    if (str_u64(http_call_header(&s->call.http, "Content-Length"), &bytes) != 0 || bytes > t->size - t->etag_offset) {
         reject(t);
         return;
     }
-    int err = transfer_md5(t->fd, e->offset, bytes, md5);
+    int err = transfer_md5(t->fd, t->etag_offset, bytes, md5);
     if (err) {
         transfer_fail(t, "cannot be read again: %s", err_text(err));
         return;
     }
-    digest_update(e->digest, md5, sizeof(md5));
-    e->offset += bytes;
-    if (++e->at < e->count)
+    digest_update(t->etag_digest, md5, sizeof(md5));
+    t->etag_offset += bytes;
+    if (++t->etag_at < t->etag_count)
         return; /* the same step: the next part */
-    digest_final(e->digest, md5);
-    if (e->offset != t->size)
+    digest_final(t->etag_digest, md5);
+    if (t->etag_offset != t->size)
         reject(t);
     else
-        compare(t, md5, e->count);
+        compare(t, md5, t->etag_count);
 }
 
 static void down_answered(struct transfer *t, struct slot *s)
@@ -223,11 +213,6 @@ static void down_answered(struct transfer *t, struct slot *s)
         piece_down(t, s);
     else
         part_headed(t, s);
-    if (t->step >= TRANSFER_DONE && t->etag_parts) {
-        digest_destroy(((struct etag_parts *)t->etag_parts)->digest);
-        free(t->etag_parts);
-        t->etag_parts = NULL;
-    }
 }
 
 const struct transfer_way transfer_down = {down_next, down_answered};

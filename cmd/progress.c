@@ -17,9 +17,8 @@ uint64_t progress_now_ms(void)
 static uint64_t moved(const struct transfer_set *set)
 {
     uint64_t n = set->ended_bytes;
-    for (const struct transfer *t = set->first; t; t = t->next)
-        if (t->step > TRANSFER_BEGIN && t->step < TRANSFER_DONE)
-            n += t->moved_bytes;
+    for (const struct transfer *t = set->first; t && t->step != TRANSFER_BEGIN; t = t->next) /* they begin in order */
+        n += t->step < TRANSFER_DONE ? t->moved_bytes : 0;
     for (unsigned i = 0; i < set->parallel; i++)
         if (set->slots[i].running && set->slots[i].transfer->step < TRANSFER_DONE)
             n += set->slots[i].call.http.file_bytes + set->slots[i].call.http.sent_bytes;

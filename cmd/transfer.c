@@ -53,7 +53,8 @@ static void transfer_free(struct transfer *t)
     free(t->upload_id);
     free(t->state_path);
     free(t->part_path);
-    free(t->etag_parts);
+    if (t->etag_digest)
+        digest_destroy(t->etag_digest);
     free(t);
 }
 
@@ -280,14 +281,21 @@ static void fill_slots(struct transfer_set *set)
     }
 }
 
-/* Transfers that ended leave the list from its front, so that a million files do not make every look at it long. */
+/* Transfers begin in order, so those that ended stand among the first ones: they leave the list there, and a million
+ * files do not make every look at it long. */
 static void drop_ended(struct transfer_set *set)
 {
-    while (set->first && set->first->step >= TRANSFER_DONE && set->first->running == 0) {
-        struct transfer *t = set->first;
-        set->first = t->next;
-        if (!set->first)
-            set->last = &set->first;
+    unsigned open = 0;
+    for (struct transfer **at = &set->first; *at && open < set->parallel;) {
+        struct transfer *t = *at;
+        if (t->step < TRANSFER_DONE || t->running) {
+            open++;
+            at = &t->next;
+            continue;
+        }
+        *at = t->next;
+        if (!*at)
+            set->last = at;
         transfer_free(t);
     }
 }

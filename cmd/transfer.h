@@ -62,7 +62,9 @@ struct transfer {
     char *part_path;     /* owned; down: the file while it is not whole */
     unsigned list_after; /* up: ListParts page */
     uint64_t resumed_bytes;
-    void *etag_parts; /* download's */
+    struct digest *etag_digest; /* down: of the parts that the ETag was made of */
+    unsigned etag_count, etag_at;
+    uint64_t etag_offset; /* where part etag_at begins */
     struct transfer *next;
 };
 
