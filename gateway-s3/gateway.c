@@ -4,6 +4,7 @@
 #include "gateway-s3/gateway_priv.h"
 #include "gateway-s3/media.h"
 #include "gateway-s3/s3_request.h"
+#include "gateway-s3/watch.h"
 #include <stdlib.h>
 
 static void free_strings(struct gateway *g)
@@ -25,17 +26,19 @@ int gateway_open(struct loop *loop, struct work *work, struct client *client, st
     g->conf = *conf;
     g->conf.domain = strdup(conf->domain ? conf->domain : "");
     g->conf.region = strdup(conf->region ? conf->region : "us-east-1");
-    if (!g->conf.domain || !g->conf.region) {
+    if (!g->conf.domain || !g->conf.region || watch_open(conf->assets_dir, &g->watch)) {
         free_strings(g);
         free(g);
         return -ENOMEM;
     }
+    g->conf.assets_dir = NULL; /* read once, by watch_open */
     *ret_gateway = g;
     return 0;
 }
 
 void gateway_close(struct gateway *g)
 {
+    watch_close(g->watch);
     free_strings(g);
     free(g);
 }
@@ -125,8 +128,14 @@ static void on_head(void *ctx, struct http_req *r)
             readyz(g, r);
             return;
         }
-        if (str_starts(r->path, STR("/t/")) && media_route(g, r))
+        if (media_path(r->path)) {
+            media_start(g, r);
             return;
+        }
+        if (watch_wants(r)) {
+            watch_start(g->watch, r);
+            return;
+        }
     }
     if (r->method == HTTP_M_OPTIONS)
         preflight(r);
@@ -136,7 +145,11 @@ static void on_head(void *ctx, struct http_req *r)
 
 static void on_refusal(void *ctx, struct http_req *r, int status, const char *reason)
 {
-    s3_request_refuse(ctx, r, status, reason);
+    struct gateway *g = ctx;
+    if (!s3_route_host(r->host, str_c(g->conf.domain)).p && media_path(r->path))
+        media_refuse(g, r, status, reason);
+    else
+        s3_request_refuse(g, r, status, reason);
 }
 
 struct http_handler gateway_handler(struct gateway *g)

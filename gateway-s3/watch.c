@@ -92,9 +92,11 @@ void watch_close(struct watch *w)
     free(w);
 }
 
-bool watch_path(struct str path)
+bool watch_wants(const struct http_req *r)
 {
-    return str_eq(path, STR("/watch")) || str_starts(path, STR("/watch/"));
+    bool ours = str_eq(r->path, STR("/watch")) || str_starts(r->path, STR("/watch/"));
+    return ours && (r->method == HTTP_M_GET || r->method == HTTP_M_HEAD) && !r->query.p &&
+           !http_header(r, "Authorization").p;
 }
 
 static const struct file *file_of(const struct watch *w, struct str path)
@@ -115,11 +117,6 @@ void watch_start(struct watch *w, struct http_req *r)
     http_headers_add(r, &h, "Content-Security-Policy", STR(POLICY));
     if (!f) {
         http_reply(r, 404, &h, STR_NONE);
-        return;
-    }
-    if (r->method != HTTP_M_GET && r->method != HTTP_M_HEAD) {
-        http_headers_add(r, &h, "Allow", STR("GET, HEAD"));
-        http_reply(r, 405, &h, STR_NONE);
         return;
     }
     http_headers_add(r, &h, "Content-Type", str_c(f->type));

@@ -14,5 +14,7 @@ struct watch;
 /* assets_dir: NULL or "" for none; a missing hls.min.js is not an error. -ENOMEM. */
 int watch_open(const char *assets_dir, struct watch **ret_watch);
 void watch_close(struct watch *w);
-bool watch_path(struct str path); /* is it watch's: /watch or /watch/... */
+/* Is it ours: a plain GET or HEAD of /watch or below, without signature or query. Signed requests are for S3, so that a
+ * bucket named "watch" stays usable. */
+bool watch_wants(const struct http_req *r);
 void watch_start(struct watch *w, struct http_req *r);
