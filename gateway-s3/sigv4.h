@@ -54,10 +54,11 @@ struct sigv4_conf {
 };
 /* S3_OK, or the error to answer, as AWS answers: AccessDenied (anonymous, no valid date, x-amz-* or host not signed,
  * presign expired or not yet valid), InvalidArgument (both forms of auth at once, an unknown Authorization type, a
- * malformed x-amz-content-sha256), InvalidRequest (SigV2, x-amz-content-sha256 missing), InvalidToken (session tokens),
- * InvalidURI, NotImplemented (ECDSA, chunk signatures in a presigned URL), AuthorizationHeaderMalformed,
- * AuthorizationQueryParametersError, RequestTimeTooSkewed, InvalidAccessKeyId, SignatureDoesNotMatch, InternalError
- * (the arena is used up). params: the decoded query. Only on S3_OK may the body be looked at. */
+ * malformed x-amz-content-sha256), InvalidRequest (SigV2, x-amz-content-sha256 missing beside a body), InvalidToken
+ * (session tokens), InvalidURI, NotImplemented (ECDSA, chunk signatures in a presigned URL),
+ * AuthorizationHeaderMalformed, AuthorizationQueryParametersError, RequestTimeTooSkewed, InvalidAccessKeyId,
+ * SignatureDoesNotMatch, InternalError (the arena is used up). params: the decoded query. Only on S3_OK may the body be
+ * looked at. */
 enum s3_error sigv4_check(const struct sigv4_conf *conf, struct http_req *r, const struct uri_param *params,
                           size_t param_count, struct sigv4 *ret);
 /* Signs a chunk (previous signature, hash of its data) as the streaming form says; also for trailers. */

@@ -269,18 +269,26 @@ static enum s3_error read_payload_word(struct sigv4_claim *c, struct str word)
     return S3_OK;
 }
 
-/* Presigned: the query's value, else the (signed) header's, else UNSIGNED-PAYLOAD. Both must agree. */
+static bool has_body(const struct http_req *r)
+{
+    return r->chunked || r->content_length > 0;
+}
+
+/* Presigned: the query's value, else the (signed) header's, else UNSIGNED-PAYLOAD. Both must agree.
+ * In the header form AWS wants the header always. curl 7.88 does not send it, but signs the hash of nothing: that is
+ * taken where there is no body (which the signature then binds), and refused in AWS's words where there is one. */
 static enum s3_error read_payload(struct sigv4_claim *c)
 {
     struct str header = STR_NONE, param = STR_NONE;
     size_t headers = header_find(c->r, STR("x-amz-content-sha256"), &header);
     size_t params = c->out->kind == SIGV4_PRESIGNED ? param_find(c, STR("X-Amz-Content-Sha256"), &param) : 0;
-    if (headers == 0 && params == 0 && c->out->kind == SIGV4_HEADER)
+    bool absent = headers == 0 && params == 0;
+    if (absent && c->out->kind == SIGV4_HEADER && has_body(c->r))
         return sigv4_refuse(c, S3_InvalidRequest, "Missing required header for this request: x-amz-content-sha256");
     if (headers > 1 || params > 1 || (headers && params && !str_eq(header, param)))
         return sigv4_refuse(c, S3_InvalidArgument, "x-amz-content-sha256 was given more than once.");
-    if (headers == 0 && params == 0)
-        return read_payload_word(c, STR("UNSIGNED-PAYLOAD"));
+    if (absent)
+        return read_payload_word(c, c->out->kind == SIGV4_HEADER ? STR(SIGV4_EMPTY_SHA256) : STR("UNSIGNED-PAYLOAD"));
     return read_payload_word(c, params ? param : header);
 }
 

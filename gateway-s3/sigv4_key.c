@@ -71,9 +71,8 @@ static void chain(const struct sigv4 *s, const char *algorithm, const uint8_t pr
 void sigv4_chunk_signature(const struct sigv4 *s, const uint8_t previous[32], const uint8_t data_sha256[32],
                            uint8_t ret[32])
 {
-    static const char empty_sha256[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n";
     char hashes[2 * 64 + 2];
-    memcpy(hashes, empty_sha256, 65);
+    memcpy(hashes, SIGV4_EMPTY_SHA256 "\n", 65);
     hex_encode(data_sha256, 32, hashes + 65);
     chain(s, SIGV4_ALGORITHM "-PAYLOAD", previous, hashes, ret);
 }

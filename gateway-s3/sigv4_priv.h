@@ -4,7 +4,8 @@
 #include "gateway-s3/sigv4.h"
 #include "common/crypt.h"
 
-#define SIGV4_ALGORITHM "AWS4-HMAC-SHA256"
+#define SIGV4_ALGORITHM    "AWS4-HMAC-SHA256"
+#define SIGV4_EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 struct sigv4_claim {
     struct http_req *r;

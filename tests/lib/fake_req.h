@@ -45,5 +45,9 @@ static inline void fake_req(struct http_req *r, struct str text)
         r->headers[r->header_count++] = (struct http_header){name, str_trim(value)};
         if (str_ieq(name, STR("host")))
             r->host = str_trim(value);
+        uint64_t length;
+        if (str_ieq(name, STR("content-length")) && str_u64(str_trim(value), &length) == 0 && length <= INT64_MAX)
+            r->content_length = (int64_t)length;
+        r->chunked |= str_ieq(name, STR("transfer-encoding"));
     }
 }

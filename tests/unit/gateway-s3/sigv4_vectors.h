@@ -701,6 +701,13 @@ static const struct {
      "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\n"
      "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature=26c5084c6920d8eb7d08e373e698ffbd1294ec9b39254ed0cdf91e68fdfe4917",
      ""},
+    {"no payload hash and no body (curl 7.88)", S3_OK, UINT64_C(1767323045),
+     "GET /bucket/key\n"
+     "Host: 127.0.0.1:9000\n"
+     "x-amz-date: 20260102T030405Z\n"
+     "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=5c6ca01bd6233d06e901202ed5940778453347119d638ab1d00d15f9b586e681\n"
+     "Content-Length: 0",
+     ""},
     {"signed over upper-case sha256", S3_OK, UINT64_C(1767323045),
      "GET /bucket/key\n"
      "Host: 127.0.0.1:9000\n"
@@ -1315,12 +1322,26 @@ static const struct {
      "date: 20260102T030405Z\n"
      "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-content-sha256, Signature=f324ecacf5d8983d703a175875389b8bd6c2b708bc51e9c24b93252ea1ef511c",
      "valid Date or x-amz-date"},
-    {"no payload hash", S3_InvalidRequest, UINT64_C(1767323045),
+    {"no payload hash beside a body", S3_InvalidRequest, UINT64_C(1767323045),
+     "PUT /bucket/key\n"
+     "Host: 127.0.0.1:9000\n"
+     "x-amz-date: 20260102T030405Z\n"
+     "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=ee1a6ce34c6b9b382a91354b7bf2776c87b2ff340e2527224dcc04f0a3c183bc\n"
+     "Content-Length: 5",
+     "Missing required header for this request: x-amz-content-sha256"},
+    {"no payload hash beside a chunked body", S3_InvalidRequest, UINT64_C(1767323045),
+     "PUT /bucket/key\n"
+     "Host: 127.0.0.1:9000\n"
+     "x-amz-date: 20260102T030405Z\n"
+     "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=ee1a6ce34c6b9b382a91354b7bf2776c87b2ff340e2527224dcc04f0a3c183bc\n"
+     "Transfer-Encoding: chunked",
+     "Missing required header for this request: x-amz-content-sha256"},
+    {"no payload hash, signed as if unsigned", S3_SignatureDoesNotMatch, UINT64_C(1767323045),
      "GET /bucket/key\n"
      "Host: 127.0.0.1:9000\n"
      "x-amz-date: 20260102T030405Z\n"
      "Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=47e69129d9f776fbb0118bedafd0ad39de30d64bd88fd1d899c242626361f3e7",
-     "Missing required header for this request: x-amz-content-sha256"},
+     ""},
     {"two payload hashes", S3_InvalidArgument, UINT64_C(1767323045),
      "GET /bucket/key\n"
      "Host: 127.0.0.1:9000\n"

@@ -1,54 +1,26 @@
 #!/usr/bin/python3
-"""Writes sigv4_vectors.h: requests signed by botocore, and requests that must be refused, signed by the few lines below
-(a second, independent implementation, itself compared with botocore here). Run by hand when the list changes:
+"""Writes sigv4_vectors.h: requests signed by botocore, and requests that must be refused, signed by
+tests/lib/s3sign.py (a second, independent implementation, itself compared with botocore here). Run by hand when the list changes:
     python3 tests/unit/gateway-s3/sigv4_vectors.py > tests/unit/gateway-s3/sigv4_vectors.h
 """
-import calendar, datetime, hashlib, hmac, random, time
+import calendar, datetime, random, sys, time
+from pathlib import Path
 from unittest import mock
-from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
+from urllib.parse import quote, quote_from_bytes
 import botocore.auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "lib"))
+from s3sign import EMPTY, canonical, iso, signature
+
 AK, SK = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 NOW = "20260102T030405Z"
 HOST = "127.0.0.1:9000"
-EMPTY = hashlib.sha256(b"").hexdigest()
 
 
-def unix(iso):
-    return calendar.timegm(time.strptime(iso, "%Y%m%dT%H%M%SZ"))
-
-
-def iso(seconds):
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(seconds))
-
-
-def mac(key, text):
-    return hmac.new(key, text.encode(), hashlib.sha256).digest()
-
-
-def again(raw, safe):
-    return quote_from_bytes(unquote_to_bytes(raw), safe=safe + "-._~")
-
-
-def canonical(method, path, query, headers, signed, payload):
-    pairs = sorted(tuple(again(x, "") for x in (p.partition("=")[0], p.partition("=")[2])) for p in query.split("&") if p)
-    lines = []
-    for name in sorted(signed):
-        values = [" ".join(v.split()) for n, v in headers if n.lower() == name]
-        lines.append(f"{name}:{','.join(values)}\n")
-    return "\n".join([method, again(path, "/") or "/", "&".join("=".join(p) for p in pairs), "".join(lines),
-                      ";".join(sorted(signed)), payload])
-
-
-def signature(text, secret, date, scope):
-    day, region, service, terminal = scope.split("/")
-    key = b"AWS4" + secret.encode()
-    for part in (day, region, service, terminal):
-        key = mac(key, part)
-    to_sign = "\n".join(["AWS4-HMAC-SHA256", date, scope, hashlib.sha256(text.encode("utf-8")).hexdigest()])
-    return mac(key, to_sign).hex()
+def unix(text):
+    return calendar.timegm(time.strptime(text, "%Y%m%dT%H%M%SZ"))
 
 
 rows = []
@@ -193,6 +165,7 @@ def accepted():
     header("15 minutes slow", now=iso(ISO + 900))
     header("15 minutes fast", now=iso(ISO - 900))
     header("signed over sha256", payload=EMPTY)
+    header("no payload hash and no body (curl 7.88)", payload=EMPTY, send_payload=False, after=[("Content-Length", "0")])
     header("signed over upper-case sha256", payload=EMPTY.upper())
     header("streaming signed", method="PUT", payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
     header("streaming signed with trailer", method="PUT", payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
@@ -269,7 +242,12 @@ def refused_header():
         header(f"date {bad!r}", "AccessDenied", "valid Date or x-amz-date", date=bad, day=NOW[:8])
     header("two x-amz-date", "AccessDenied", "valid Date or x-amz-date", extra=[("X-Amz-Date", NOW)])
     header("two Date", "AccessDenied", "valid Date or x-amz-date", date_header="Date", extra=[("date", NOW)])
-    header("no payload hash", "InvalidRequest", "Missing required header for this request: x-amz-content-sha256", send_payload=False)
+    missing = "Missing required header for this request: x-amz-content-sha256"
+    header("no payload hash beside a body", "InvalidRequest", missing, method="PUT", payload=EMPTY, send_payload=False,
+           after=[("Content-Length", "5")])
+    header("no payload hash beside a chunked body", "InvalidRequest", missing, method="PUT", payload=EMPTY, send_payload=False,
+           after=[("Transfer-Encoding", "chunked")])
+    header("no payload hash, signed as if unsigned", "SignatureDoesNotMatch", send_payload=False)
     header("two payload hashes", "InvalidArgument", "more than once", extra=[("X-Amz-Content-Sha256", EMPTY)])
     for bad in ["", "abc", EMPTY[:-1], EMPTY + "0", "g" * 64, "unsigned-payload", "UNSIGNED-PAYLOAD-TRAILER", "STREAMING-UNSIGNED-PAYLOAD",
                 "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILERS", "STREAMING-AWS4-HMAC-SHA256-EVENTS"]:
