@@ -33,7 +33,7 @@ static void store_late(struct client *c, uint32_t store)
 {
     struct client_store *s = store_of(c, store);
     uint64_t now = loop_now_ns(c->loop);
-    if (s && now - s->answered_ns >= CLIENT_SUSPECT_NS)
+    if (s && now - s->answered_ns >= CLIENT_READ_NS)
         s->suspect_until_ns = now + CLIENT_SUSPECT_NS;
 }
 

@@ -16,7 +16,7 @@
 #define CLIENT_SWEEP_IDS   256         /* fragment ids in one FRAG_DELETE */
 
 #define CLIENT_READ_NS      (10 * SEC_NS) /* a store that has not answered a read by then is read around */
-#define CLIENT_SUSPECT_NS   (5 * SEC_NS)  /* and for so long not asked, unless it answered others meanwhile */
+#define CLIENT_SUSPECT_NS   (30 * SEC_NS) /* and for so long not asked, if it has answered nobody meanwhile */
 #define CLIENT_WRITE_NS     (30 * SEC_NS) /* fragments not durable by then are lost (recorded, repaired later) */
 #define CLIENT_STRAGGLER_NS (3 * SEC_NS)  /* the same for those that remain once W are durable */
 #define CLIENT_CALL_NS      (30 * SEC_NS) /* MAP_GET, FRAG_DELETE */
