@@ -347,7 +347,7 @@ static int set_log_level(struct serve *s)
 static void raise_descriptors(const struct serve *s)
 {
     struct rlimit lim;
-    rlim_t wanted = 2 * conf_num(&s->line->conf, CONF_HTTP_CONNS) + FD_RESERVE;
+    rlim_t wanted = conf_num(&s->line->conf, CONF_HTTP_CONNS) + FD_RESERVE;
     if (getrlimit(RLIMIT_NOFILE, &lim) != 0)
         return;
     lim.rlim_cur = lim.rlim_max;

@@ -166,16 +166,12 @@ static const struct api_route *route_find(struct call *c, struct http_req *r, ch
 {
     enum http_method method = r->method == HTTP_M_HEAD ? HTTP_M_GET : r->method;
     const struct api_route *found = NULL;
-    struct str params[API_PARAMS_MAX];
-    unsigned count;
     allow[0] = 0;
     for (size_t i = 0; i < api_route_count; i++) {
         const struct api_route *route = &api_routes[i];
-        if (!fits(route->path, r->path, params, &count))
+        if (!fits(route->path, r->path, c->params, &c->param_count))
             continue;
         if (route->method == method) {
-            memcpy(c->params, params, sizeof(params));
-            c->param_count = count;
             found = route;
             break;
         }
