@@ -152,6 +152,31 @@ static int object_fill(struct meta_op *op, const Pb__ObjectPutReq *req, Pb__Obje
     return err;
 }
 
+/* keep_data: the standing version gets another description; its bytes, parts, ETag and checksums stay where they are. */
+static int object_describe(struct meta_op *op, const Pb__ObjectPutReq *req, const Pb__Object *old, struct arena *a,
+                           Pb__Object **ret)
+{
+    const Pb__Object *o = req->object;
+    struct meta_key k;
+    if (!req->condition || !req->condition->if_version.len || !o->version_id.len || req->inline_data.len || o->n_extents)
+        return -EINVAL;
+    int err = meta_condition(req->condition, old);
+    if (err)
+        return err;
+    Pb__Object row = *old;
+    row.version_id = o->version_id;
+    row.mtime_ms = o->mtime_ms ? o->mtime_ms : op->now_ms;
+    row.headers = o->headers;
+    row.n_headers = o->n_headers;
+    row.user_meta = o->user_meta;
+    row.n_user_meta = o->n_user_meta;
+    row.tags = o->tags;
+    row.n_tags = o->n_tags;
+    row.owner = o->owner;
+    err = meta_store(op, meta_key_object(&k, str_c(req->bucket), meta_bin(req->key)), &row.base);
+    return err ? err : reply_copy(op, a, &row, ret);
+}
+
 int meta_object_put(struct meta_op *op, struct rpc *r)
 {
     const Pb__ObjectPutReq *req = r->req;
@@ -162,7 +187,9 @@ int meta_object_put(struct meta_op *op, struct rpc *r)
         return -ENOMEM;
     pb__object_put_rep__init(rep);
     r->rep = rep;
-    if (!put_shape_ok(req))
+    if (!req->keep_data && !put_shape_ok(req))
+        return -EINVAL;
+    if (!req->object || !key_ok(req->key))
         return -EINVAL;
     int err = meta_bucket_check(op, req->bucket);
     if (err)
@@ -173,6 +200,8 @@ int meta_object_put(struct meta_op *op, struct rpc *r)
     struct str version = meta_bin(req->object->version_id);
     if (old && version.len && str_eq(version, meta_bin(old->version_id)))
         return reply_copy(op, r->arena, old, &rep->object); /* a retry of the write that stands */
+    if (req->keep_data)
+        return object_describe(op, req, old, r->arena, &rep->object);
     err = meta_condition(req->condition, old);
     if (!err)
         err = meta_extents_commit(op, bucket, key, req->object->extents, req->object->n_extents, req->write_ids,
