@@ -6,7 +6,6 @@
 #include "common/metrics.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 static const struct {
     int type;
@@ -206,7 +205,12 @@ static void group_judge(struct work_req *work)
         meta_queue_add(&g->judged, r);
         arena_fini(&g->scratch);
     }
-    g->err = g->view.batch.count > 0 ? counters_put(g) : 0;
+    arena_fini(&g->scratch);
+    if (g->view.batch.count == 0)
+        return;
+    g->err = counters_put(g);
+    if (!g->err)
+        g->err = metalog_entry_init(&g->entry, (struct str){g->view.batch.ops.p, g->view.batch.ops.len});
     arena_fini(&g->scratch);
 }
 
@@ -214,7 +218,7 @@ static void group_apply(struct work_req *work)
 {
     struct meta_group *g = container_of(work, struct meta_group, work);
     struct meta *m = container_of(g, struct meta, group);
-    g->err = m->primary->ops->write(m->primary, &g->view.batch, true);
+    meta_apply(m);
 }
 
 static void group_work_done(struct work_req *work)
@@ -272,6 +276,7 @@ static void group_end(struct meta *m)
     }
     g->judged = (struct meta_queue){0};
     meta_view_fini(&g->view);
+    metalog_entry_fini(&g->entry);
     g->step = META_IDLE;
     group_start(m);
     for (struct rpc *r = meta_queue_take(&judged); r; r = meta_queue_take(&judged)) {
@@ -292,20 +297,33 @@ static void group_advance(struct meta *m)
         group_give_back(m);
         if (g->err || g->view.batch.count == 0)
             break;
-        group_work(m, META_APPLY, group_apply);
+        if (!meta_writable(m)) {
+            g->err = E_QUORUM;
+            break;
+        }
+        g->step = META_LOG;
+        meta_commit(m);
         return;
     case META_LOG:
+        if (g->err)
+            break;
+        meta_apply_begin(m);
+        group_work(m, META_APPLY, group_apply);
+        return;
     case META_APPLY:
-        if (g->err) {
-            log_event(LOG_ERROR, "metadata_write_failed", "err=%s detail=%s", log_quote(str_c(err_text(g->err))),
-                      log_quote(str_c(kv_last_error())));
-            m->writable = false;
-        }
+        meta_applied(m);
         break;
     case META_IDLE:
         assert(false);
     }
+    if (g->err)
+        log_event(LOG_ERROR, "metadata_write_failed", "err=%s", log_quote(str_c(err_text(g->err))));
     group_end(m);
+}
+
+void meta_committed(struct meta *m)
+{
+    group_advance(m);
 }
 
 void meta_submit(struct meta *m, struct rpc *r)
@@ -318,7 +336,7 @@ void meta_submit(struct meta *m, struct rpc *r)
     } else if (!write) {
         meta_queue_add(&m->reads, r);
         reads_start(m);
-    } else if (!m->writable) {
+    } else if (!meta_writable(m)) {
         refuse(m, r, E_QUORUM);
     } else if (m->writes.count >= META_QUEUE_MAX) {
         refuse(m, r, E_UNAVAILABLE);
@@ -367,22 +385,15 @@ static int counters_load(struct meta *m)
     return err == KV_NOT_FOUND ? 0 : err;
 }
 
-static int primary_open(struct meta *m, char *why, size_t why_cap)
+static void replicas_close(struct meta *m)
 {
-    const struct meta_conf *c = &m->conf;
-    struct kv_conf kc = {.block_cache_bytes = c->kv_cache_bytes};
-    char dir[4096];
-    if (c->replica_count == 0) {
-        snprintf(why, why_cap, "no drive that keeps metadata is there");
-        return E_QUORUM;
-    }
-    if (c->in_memory)
-        return kv_mem_open(&m->primary);
-    mkdir(c->replicas[0].dir, 0700);
-    int n = snprintf(dir, sizeof dir, "%s/db", c->replicas[0].dir);
-    if (n < 0 || (size_t)n >= sizeof dir)
-        return -ENAMETOOLONG;
-    return kv_rocks_open(dir, &kc, &m->primary, why, why_cap);
+    for (unsigned i = 0; i < m->replica_count; i++)
+        meta_replica_close(&m->replicas[i]);
+}
+
+static void replica_idle(struct meta_replica *r)
+{
+    meta_close_advance(r->owner);
 }
 
 int meta_open(const struct meta_conf *conf, struct meta **ret_meta, char *why, size_t why_cap)
@@ -391,21 +402,23 @@ int meta_open(const struct meta_conf *conf, struct meta **ret_meta, char *why, s
     if (!m)
         return -ENOMEM;
     m->conf = *conf;
+    arena_init(&m->config_arena, MIB);
     for (size_t i = 0; i < META_READS; i++) {
         m->slots[i].meta = m;
         m->slots[i].next = m->free_slots;
         m->free_slots = &m->slots[i];
     }
-    int err = primary_open(m, why, why_cap);
+    int err = meta_start(m, why, why_cap);
     if (!err)
         err = counters_load(m);
     if (err) {
-        if (m->primary)
-            m->primary->ops->close(m->primary);
+        replicas_close(m);
+        arena_fini(&m->config_arena);
         free(m);
         return err;
     }
-    m->writable = true;
+    for (unsigned i = 0; i < m->replica_count; i++)
+        m->replicas[i].idle = replica_idle;
     meta_gc_open(m);
     *ret_meta = m;
     return 0;
@@ -418,18 +431,25 @@ void meta_status(struct meta *m, struct meta_status *ret)
         .objects = m->counters.objects,
         .repair_rows = m->counters.repair_rows,
         .gc_rows = m->counters.gc_rows,
-        .seq = m->seq,
-        .epoch = m->epoch,
-        .writable = m->writable,
-        .replica_count = m->conf.replica_count,
+        .seq = m->core.commit,
+        .epoch = m->core.epoch,
+        .writable = meta_writable(m),
+        .replica_count = m->replica_count,
     };
+    uint32_t set = metalog_in_set(&m->core);
+    for (unsigned i = 0; i < m->replica_count; i++) {
+        ret->replicas[i].index = m->replicas[i].self.index;
+        snprintf(ret->replicas[i].why, sizeof ret->replicas[i].why, "%s", m->replicas[i].why);
+    }
+    for (unsigned i = 0; i < m->core.member_count; i++)
+        if (m->replica_of[i] >= 0)
+            ret->replicas[m->replica_of[i]].in_sync = set & 1U << i;
 }
 
 static void close_run(struct work_req *work)
 {
     struct meta *m = container_of(work, struct meta, close_work);
-    m->primary->ops->sync(m->primary);
-    m->primary->ops->close(m->primary);
+    replicas_close(m);
 }
 
 static void close_done(struct work_req *work)
@@ -437,6 +457,7 @@ static void close_done(struct work_req *work)
     struct meta *m = container_of(work, struct meta, close_work);
     void (*cb)(void *) = m->closed_cb;
     void *ctx = m->closed_ctx;
+    arena_fini(&m->config_arena);
     free(m);
     cb(ctx);
 }
@@ -445,7 +466,8 @@ void meta_close_advance(struct meta *m)
 {
     if (!m->closing || m->close_work.run)
         return;
-    if (m->group.step != META_IDLE || m->reads_out > 0 || m->refuse_posted || !meta_gc_close(m))
+    if (m->group.step != META_IDLE || m->reads_out > 0 || m->refuse_posted || !meta_gc_close(m) ||
+        !meta_commit_idle(m))
         return;
     m->close_work.run = close_run;
     m->close_work.cb = close_done;

@@ -17,6 +17,7 @@
  * wins, stale, empty and corrupt copies are filled from it again. */
 #pragma once
 #include "common/disk.h"
+#include "common/kv.h"
 #include "common/rpc.h"
 #include "common/work.h"
 
@@ -56,7 +57,8 @@ struct meta_conf {
     uint64_t gc_delay_ms;      /* how long replaced or deleted data stays */
     uint64_t upload_expire_ms; /* age at which an unfinished upload is aborted; 0: never */
     bool accept_missing;       /* start below a majority: the operator's word that the missing copies are not newer */
-    bool in_memory;            /* tests: databases in memory, no files for them (logs stay files) */
+    /* Tests: the database of a replica, in place of RocksDB in DIR/db; empty asks for it without any row. NULL: RocksDB. */
+    int (*kv_open)(void *ctx, unsigned replica, bool empty, struct kv **ret_kv);
     /* gc asks for the fragments of these extents to be deleted. done(arg, 0) when every store that can be reached has
      * done so (what is left is found by scrub), < 0: asked again later. done never runs inside the call. The extents are
      * borrowed until done. NULL: gc rows are kept (tests). */

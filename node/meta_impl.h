@@ -5,6 +5,8 @@
 #pragma once
 #include "node/meta.h"
 #include "node/meta_op.h"
+#include "node/meta_replica.h"
+#include "replication/metalog.h"
 
 #define META_READS         64          /* reads on work threads at once; more wait in order */
 #define META_GROUP_MAX     512         /* requests of one group */
@@ -39,8 +41,18 @@ struct meta_group {
     struct meta_queue judged; /* filled by the work thread */
     struct meta_view view;
     struct arena scratch;
-    uint64_t now_ms, seq;
+    struct metalog_entry entry;
+    unsigned appends_out;
+    uint64_t now_ms, seq, epoch;
     int err; /* of the group as a whole */
+};
+
+/* A change of configuration: a promise to every register, then the configuration to every register. */
+struct meta_change {
+    bool under_way, promising;
+    uint64_t epoch;
+    uint32_t set;
+    unsigned out, good; /* register writes under way, and done well */
 };
 
 enum meta_gc_step { GC_IDLE, GC_SCAN, GC_DELETE, GC_FORGET, GC_EXPIRE };
@@ -69,8 +81,13 @@ struct meta {
     struct meta_conf conf;
     struct kv *primary;
     struct meta_counters counters;
-    uint64_t seq, epoch;
-    bool writable;
+    struct meta_replica replicas[META_REPLICAS_MAX];
+    unsigned replica_count;
+    struct arena config_arena; /* what the registers said at start, and config */
+    Pb__MetaConfig *config;    /* the newest; its in_sync flags are set from the core for every write */
+    struct metalog core;
+    int replica_of[METALOG_MEMBERS_MAX]; /* of a member; -1: its drive is missing */
+    struct meta_change change;
 
     struct meta_queue writes, reads, refused;
     struct meta_group group;
@@ -88,6 +105,23 @@ struct meta {
 };
 
 void meta_close_advance(struct meta *m); /* goes on with meta_close when nothing is under way any more */
+
+/* meta_start.c: opens the replicas, chooses, fills, makes the first configuration; blocking. */
+int meta_start(struct meta *m, char *why, size_t why_cap);
+
+/* meta_commit.c: the group's entry goes to the log of every in-sync replica; meta_committed runs when it is committed, or
+ * never will be (group.err). Never inside the call. */
+void meta_commit(struct meta *m);
+void meta_committed(struct meta *m); /* meta.c */
+bool meta_commit_idle(const struct meta *m);
+/* Applies the committed entry to every in-sync database: begin on the loop, apply on a work thread. */
+void meta_apply_begin(struct meta *m);
+void meta_apply(struct meta *m);
+/* On the loop, after meta_apply: replicas that failed leave, the primary is one that did not. */
+void meta_applied(struct meta *m);
+bool meta_writable(const struct meta *m);
+/* Packs the core's state into m->config and writes it; for meta_start. */
+void meta_config_write(struct meta *m, struct meta_replica *r, uint64_t epoch, uint32_t set, bool promise_only);
 
 void meta_gc_open(struct meta *m);
 bool meta_gc_close(struct meta *m); /* true when nothing of it is under way */
