@@ -1,5 +1,6 @@
 /* CopyObject: the bytes are read, verified and written again, so that a copy never hangs on its source. Metadata comes
- * from the source or, with REPLACE, from the request. A copy of an object onto itself must change something. */
+ * from the source or, with REPLACE, from the request. A copy of an object onto itself must change something; when that is
+ * only its description, the bytes stay where they are. */
 #include "gateway-s3/s3_source.h"
 
 struct copy {
@@ -8,6 +9,7 @@ struct copy {
     struct s3_meta meta; /* of the request */
     Pb__Condition *condition;
     Pb__Object *object;
+    size_t part_count;
 };
 
 static void cleanup(struct s3_request *s)
@@ -30,9 +32,30 @@ static void on_committed(struct s3_request *s, int status, void *rep)
     xml_open_ns(&out, "CopyObjectResult");
     s3_xml_mtime(&out, c->object->mtime_ms);
     s3_xml_etag(&out, c->object->etag);
-    s3_checksum_xml(s, &out, c->object->checksums, c->object->n_checksums, 0, true);
+    s3_checksum_xml(s, &out, c->object->checksums, c->object->n_checksums, c->part_count, true);
     xml_close(&out, "CopyObjectResult");
     s3_reply_xml(s, &out);
+}
+
+static void on_described(struct s3_request *s, int status, void *rep)
+{
+    const struct copy *c = s->state;
+    if (status == RPC_CONDITION && !c->condition)
+        s3_fail(s, S3_ConditionalRequestConflict);
+    else
+        on_committed(s, status, rep);
+}
+
+/* The same bytes under a new description. */
+static void describe_again(struct s3_request *s, struct copy *c)
+{
+    const Pb__Object *from = c->source.object;
+    c->object->etag = from->etag;
+    c->object->checksums = from->checksums;
+    c->object->n_checksums = from->n_checksums;
+    c->object->mtime_ms = loop_clock(s->g->loop)->wall_ms(loop_clock(s->g->loop));
+    c->part_count = from->n_parts;
+    s3_object_describe(s, c->object, from, c->condition, on_described);
 }
 
 static void on_copied(struct s3_request *s, enum s3_error e)
@@ -80,7 +103,7 @@ static void on_source(struct s3_request *s)
                      "the object's metadata, storage class, website redirect location or encryption attributes.");
         return;
     }
-    if (from->size > S3_OBJECT_MAX) {
+    if (from->size > S3_OBJECT_MAX && !c->source.same) {
         s3_fail_text(s, S3_InvalidRequest, "The specified copy source is larger than the maximum allowable size for a "
                                            "copy source: 5368709120");
         return;
@@ -88,8 +111,13 @@ static void on_source(struct s3_request *s)
     enum checksum_kind kind = CHECKSUM_CRC64NVME;
     if (from->n_checksums && from->checksums[0]->kind < CHECKSUM_KINDS)
         kind = (enum checksum_kind)from->checksums[0]->kind;
+    bool same_kind = !s3_header(s, "x-amz-checksum-algorithm").p;
     if (!s3_checksum_asked(s, kind, &kind) || !(c->object = describe(s, c)))
         return;
+    if (c->source.same && same_kind) {
+        describe_again(s, c);
+        return;
+    }
     s3_slow_start(s);
     s3_source_pump(s, &c->source, 0, from->size, true, kind, on_copied);
 }

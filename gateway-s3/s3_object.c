@@ -379,24 +379,45 @@ static bool name_bytes(struct s3_request *s, Pb__ObjectPutReq *req, Pb__Object *
     return true;
 }
 
-void s3_object_commit(struct s3_request *s, Pb__Object *o, const struct client_write_result *res, Pb__Condition *c,
-                      void (*then)(struct s3_request *s, int status, void *rep))
+static Pb__ObjectPutReq *put_request(struct s3_request *s, Pb__Object *o, Pb__Condition *c)
 {
     Pb__ObjectPutReq *req = arena_alloc(&s->arena, sizeof *req);
     char *bucket = s3_text(s, s->route.bucket);
-    if (!req || !bucket) {
-        no_memory(s);
-        return;
-    }
+    if (!req || !bucket)
+        return NULL;
     pb__object_put_req__init(req);
-    if (res && !name_bytes(s, req, o, res)) {
-        no_memory(s);
-        return;
-    }
-    o->mtime_ms = loop_clock(s->g->loop)->wall_ms(loop_clock(s->g->loop));
     req->bucket = bucket;
     req->key = s3_bytes(s->route.key);
     req->object = o;
     req->condition = c;
+    return req;
+}
+
+void s3_object_commit(struct s3_request *s, Pb__Object *o, const struct client_write_result *res, Pb__Condition *c,
+                      void (*then)(struct s3_request *s, int status, void *rep))
+{
+    Pb__ObjectPutReq *req = put_request(s, o, c);
+    if (!req || !name_bytes(s, req, o, res)) {
+        no_memory(s);
+        return;
+    }
+    o->mtime_ms = loop_clock(s->g->loop)->wall_ms(loop_clock(s->g->loop));
+    s3_call(s, RPC_OBJECT_PUT, req, then);
+}
+
+void s3_object_describe(struct s3_request *s, Pb__Object *o, const Pb__Object *standing, Pb__Condition *c,
+                        void (*then)(struct s3_request *s, int status, void *rep))
+{
+    Pb__Condition *own = arena_alloc(&s->arena, sizeof *own);
+    Pb__ObjectPutReq *req = put_request(s, o, own);
+    if (!req || !own) {
+        no_memory(s);
+        return;
+    }
+    pb__condition__init(own);
+    if (c)
+        *own = *c;
+    own->if_version = standing->version_id;
+    req->keep_data = true;
     s3_call(s, RPC_OBJECT_PUT, req, then);
 }

@@ -31,9 +31,13 @@ Pb__Checksum *s3_checksum_row(struct s3_request *s, enum checksum_kind kind, con
 bool s3_write_condition(struct s3_request *s, Pb__Condition **ret);
 /* Looks before the body is read whether the condition holds now (it is judged again at the commit), then calls go. */
 void s3_write_condition_first(struct s3_request *s, const Pb__Condition *c, void (*go)(struct s3_request *s));
-/* OBJECT_PUT of o with the bytes of res (NULL: the row already names them). then: as s3_call. */
+/* OBJECT_PUT of o with the bytes of res, mtime now. then: as s3_call. */
 void s3_object_commit(struct s3_request *s, Pb__Object *o, const struct client_write_result *res, Pb__Condition *c,
                       void (*then)(struct s3_request *s, int status, void *rep));
+/* The standing version gets o's description (headers, user metadata, tags, owner, mtime) and keeps its bytes.
+ * RPC_CONDITION: it was replaced meanwhile. c may be NULL. */
+void s3_object_describe(struct s3_request *s, Pb__Object *o, const Pb__Object *standing, Pb__Condition *c,
+                        void (*then)(struct s3_request *s, int status, void *rep));
 /* OBJECT_GET of bucket and key. */
 void s3_object_find(struct s3_request *s, struct str bucket, struct str key, bool want_inline,
                     void (*then)(struct s3_request *s, int status, void *rep));
