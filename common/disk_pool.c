@@ -1,5 +1,5 @@
-/* disk_pool - the disk seam on threads of its own: preadv, pwritev and fdatasync, for kernels and containers that refuse
- * io_uring. Not the work pool, so that hashing never waits behind a slow drive or the other way round. */
+/* disk_pool - the disk seam on threads of its own: preadv, pwritev and fdatasync, for kernels and containers that
+ * refuse io_uring. Not the work pool, so that hashing never waits behind a slow drive or the other way round. */
 #include "common/disk_file.h"
 #include "common/err.h"
 #include <stdio.h>

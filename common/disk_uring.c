@@ -1,9 +1,9 @@
-/* disk_uring - the disk seam on io_uring. One ring; the kernel signals completions through a registered eventfd that the
- * loop watches (polling the ring's own descriptor does not wake with every setup: limits.md).
+/* disk_uring - the disk seam on io_uring. One ring; the kernel signals completions through a registered eventfd that
+ * the loop watches (polling the ring's own descriptor does not wake with every setup: limits.md).
  *
- * At most RING_ENTRIES requests are in the kernel; the rest waits in a FIFO, so the completion queue can never overflow.
- * Requests made while completions are being handed out go to the kernel in one call at the end. Nothing is assumed: the
- * opcodes are probed, and whatever is refused makes disk_create fall back to threads. */
+ * At most RING_ENTRIES requests are in the kernel; the rest waits in a FIFO, so the completion queue can never
+ * overflow. Requests made while completions are being handed out go to the kernel in one call at the end. Nothing is
+ * assumed: the opcodes are probed, and whatever is refused makes disk_create fall back to threads. */
 #include "common/disk_file.h"
 #include "common/err.h"
 #include <liburing.h>
@@ -20,9 +20,9 @@ struct disk_uring {
     struct loop *loop;
     struct loop_fd *watch;
     int event_fd;
-    unsigned in_kernel;           /* prepared or submitted, not yet completed */
+    unsigned in_kernel;             /* prepared or submitted, not yet completed */
     struct disk_req *first, **last; /* waiting for a place */
-    struct loop_post retry;       /* the kernel was short of memory: submit again next turn */
+    struct loop_post retry;         /* the kernel was short of memory: submit again next turn */
     bool retry_posted;
     bool reaping;
 };
@@ -132,8 +132,8 @@ static int ring_probe(struct io_uring *ring)
     struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
     if (!probe)
         return -EOPNOTSUPP;
-    bool fit = io_uring_opcode_supported(probe, IORING_OP_READV) && io_uring_opcode_supported(probe, IORING_OP_WRITEV) &&
-               io_uring_opcode_supported(probe, IORING_OP_FSYNC);
+    bool fit = io_uring_opcode_supported(probe, IORING_OP_READV) &&
+               io_uring_opcode_supported(probe, IORING_OP_WRITEV) && io_uring_opcode_supported(probe, IORING_OP_FSYNC);
     io_uring_free_probe(probe);
     return fit ? 0 : -EOPNOTSUPP;
 }
