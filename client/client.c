@@ -1,7 +1,7 @@
 /* client - opening and closing; the rest stands in write.c, read.c and map.c.
  *
- * The client is reference-counted inside: writes and reads that were freed while rpcs of theirs were out keep it until
- * those have answered, so client_close may come right after the last free. */
+ * The client is reference-counted inside: writes and reads that were freed while rpcs of theirs were out ("ghosts")
+ * keep it until those have answered, so client_close may come right after the last free. */
 #include "client/internal.h"
 #include <stdlib.h>
 
@@ -18,11 +18,21 @@ struct client *client_ref(struct client *c)
     return c;
 }
 
+static void drained_check(struct client *c)
+{
+    if (c->refs > 1 || !c->drained_cb || c->drained_posted)
+        return;
+    c->drained_posted = true;
+    loop_post(c->loop, &c->drained_post);
+}
+
 void client_unref(struct client *c)
 {
     assert(c->refs > 0);
-    if (--c->refs > 0)
+    if (--c->refs > 0) {
+        drained_check(c);
         return;
+    }
     assert(!c->decode_first && c->decodes == 0);
     map_cache_fini(&c->maps);
     if (c->write_pool)
@@ -76,12 +86,66 @@ int client_open(struct loop *loop, struct work *work, struct rpc_peer *peer, con
     return 0;
 }
 
+static void drained(struct loop_post *p)
+{
+    struct client *c = container_of(p, struct client, drained_post);
+    void (*cb)(void *ctx) = c->drained_cb;
+    c->drained_posted = false;
+    if (c->refs > 1) /* a sweep began meanwhile: its end comes here again */
+        return;
+    c->drained_cb = NULL;
+    cb(c->drained_ctx);
+}
+
+void client_drain(struct client *c, void (*drained_cb)(void *ctx), void *ctx)
+{
+    assert(!c->drained_cb && !c->closed);
+    c->drained_post.cb = drained;
+    c->drained_cb = drained_cb;
+    c->drained_ctx = ctx;
+    drained_check(c);
+}
+
 void client_close(struct client *c)
 {
+    assert(!c->drained_cb);
+    c->closed = true;
     client_unref(c);
+}
+
+static void refuse(struct loop_post *p)
+{
+    struct client *c = container_of(p, struct client, refuse_post);
+    struct rpc *r = c->refused;
+    c->refused = NULL;
+    for (struct rpc *next; r; r = next) {
+        next = r->next;
+        r->status = -ECANCELED;
+        r->rep = NULL;
+        r->rep_payload = (struct slice){0};
+        r->cb(r);
+    }
+    client_unref(c);
+}
+
+void client_submit(struct client *c, struct rpc *r)
+{
+    if (!c->closed) {
+        c->peer->submit(c->peer, r);
+        return;
+    }
+    r->next = NULL;
+    if (!c->refused) {
+        client_ref(c);
+        c->refuse_post.cb = refuse;
+        c->refused_last = &c->refused;
+        loop_post(c->loop, &c->refuse_post);
+    }
+    *c->refused_last = r;
+    c->refused_last = &r->next;
 }
 
 void client_call(struct client *c, struct rpc *r)
 {
-    c->peer->submit(c->peer, r);
+    client_submit(c, r);
 }

@@ -20,7 +20,12 @@ struct client_conf {
 /* Fetches the map from the peer; ready_cb(0) when calls may begin. */
 int client_open(struct loop *loop, struct work *work, struct rpc_peer *peer, const struct client_conf *conf,
                 struct client **ret_client, void (*ready_cb)(void *ctx, int err), void *ctx);
-void client_close(struct client *c); /* no request may be under way */
+/* No request may be under way and every slice must be back. Writes and reads that were freed with calls of theirs under
+ * way ("ghosts") end by themselves; from now on they send nothing new. */
+void client_close(struct client *c);
+/* Before client_close, once everything was freed: drained_cb (from the loop) when no ghost is left either, so that the
+ * peer may go. Bounded by the deadlines of their calls (30 s at worst; the peer's own end comes first). */
+void client_drain(struct client *c, void (*drained_cb)(void *ctx), void *ctx);
 
 /* Any metadata call: submits to the partition's primary; r as rpc.h says. */
 void client_call(struct client *c, struct rpc *r);

@@ -113,7 +113,7 @@ struct fetch *fetch_start(struct client *c, const struct fetch_ask *ask, struct 
     f->rpc.deadline_ns = loop_now_ns(c->loop) + CLIENT_READ_NS;
     loop_timer_start(c->loop, &f->timer, CLIENT_READ_NS);
     metric_add(M_READ_CELLS, NULL, 1);
-    c->peer->submit(c->peer, &f->rpc);
+    client_submit(c, &f->rpc);
     return f;
 }
 

@@ -41,7 +41,18 @@ struct client {
     struct piece *decode_first, *decode_last; /* and those that wait for a turn */
     bool turning;
     struct client_store stores[RING_STORES_MAX];
+    bool closed;
+    struct rpc *refused, **refused_last; /* submitted after client_close by ghosts; end by refuse_post */
+    struct loop_post refuse_post;
+    void (*drained_cb)(void *ctx);
+    void *drained_ctx;
+    struct loop_post drained_post;
+    bool drained_posted;
 };
+
+/* Every call of the client goes this way: once it is closed the peer may be gone, and what its ghosts still want to
+ * send ends with -ECANCELED instead. */
+void client_submit(struct client *c, struct rpc *r);
 
 struct client *client_ref(struct client *c);
 void client_unref(struct client *c); /* the last one frees */

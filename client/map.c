@@ -192,7 +192,7 @@ static struct map_fetch *fetch_start(struct client *c, uint64_t epoch)
     c->maps.fetches = f;
     f->timer.cb = fetch_late;
     loop_timer_start(c->loop, &f->timer, CLIENT_CALL_NS);
-    c->peer->submit(c->peer, &f->rpc);
+    client_submit(c, &f->rpc);
     return f;
 }
 

@@ -103,7 +103,7 @@ static void sweep_advance(struct sweep *w)
     w->req.store = w->map->index[w->store];
     w->rpc = (struct rpc){.type = RPC_FRAG_DELETE, .req = &w->req, .arena = &w->arena, .cb = sweep_done};
     w->rpc.deadline_ns = loop_now_ns(w->c->loop) + CLIENT_CALL_NS;
-    w->c->peer->submit(w->c->peer, &w->rpc);
+    client_submit(w->c, &w->rpc);
 }
 
 void sweep_start(struct client *c, struct map *map, const uint8_t write_id[WRITE_ID_BYTES], uint32_t stripes,

@@ -142,7 +142,7 @@ static void send_one(struct send *f)
     f->rpc.payload_count = 1;
     f->rpc.deadline_ns = loop_now_ns(s->c->loop) + CLIENT_WRITE_NS;
     s->rpcs_out++;
-    s->c->peer->submit(s->c->peer, &f->rpc);
+    client_submit(s->c, &f->rpc);
 }
 
 static void send_init(struct send *f, struct wstripe *s, unsigned fragment, const uint8_t *write_id)

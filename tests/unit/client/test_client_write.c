@@ -309,6 +309,58 @@ Test(client_write, fault_loop_over_every_call)
     }
 }
 
+static void set_flag(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+Test(client_write, draining_waits_for_ghosts)
+{
+    struct rig r;
+    struct rig_put put;
+    rig_open(&r, &six);
+    r.peer->stores[2].mode = PEER_HANG;
+    rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 4 * MIB});
+    while (!r.peer->hung)
+        rig_turns(&r, 1);
+    rig_put_free(&r, &put, false);
+    bool drained = false;
+    client_drain(r.client, set_flag, &drained);
+    rig_turns(&r, 30);
+    cr_assert(!drained);
+    r.peer->stores[2].mode = PEER_GOOD;
+    peer_mem_release(r.peer);
+    rig_until(&r, &drained);
+    cr_assert_eq(r.peer->out, 0);
+    cr_assert_eq(r.peer->frag_count, 0, "swept before it was drained");
+    drained = false;
+    client_drain(r.client, set_flag, &drained);
+    cr_assert(!drained);
+    rig_until(&r, &drained);
+    rig_close(&r);
+}
+
+Test(client_write, ghosts_of_a_closed_client_send_nothing_new)
+{
+    struct rig r;
+    struct rig_put put;
+    rig_open(&r, &eight);
+    r.peer->stores[2].mode = PEER_HANG;
+    rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 9 * MIB});
+    while (!r.peer->hung)
+        rig_turns(&r, 1);
+    rig_turns(&r, 50);
+    rig_put_free(&r, &put, false);
+    client_close(r.client);
+    uint64_t calls = r.peer->calls;
+    r.peer->stores[2].mode = PEER_FAIL; /* would be handed to a spare, then swept */
+    peer_mem_release(r.peer);
+    rig_quiet(&r);
+    cr_assert_eq(r.peer->calls, calls);
+    rig_client(&r, &eight);
+    rig_close(&r);
+}
+
 Test(client_write, space_is_announced_when_the_write_has_failed)
 {
     struct rig r;
