@@ -66,7 +66,7 @@ class Server:
         return f"http://127.0.0.1:{self.control_port}"
 
     def env(self):
-        env = dict(os.environ)
+        env = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}  # a CA bundle of this machine's, and the like
         env.update({
             "LECTERN_S3_LISTEN": f"127.0.0.1:{self.s3_port}", "LECTERN_CONTROL_LISTEN": f"127.0.0.1:{self.control_port}",
             "LECTERN_ROOT_ACCESS_KEY": ACCESS, "LECTERN_ROOT_SECRET_KEY": SECRET, "LECTERN_ADMIN_TOKEN": ADMIN,
