@@ -43,7 +43,7 @@ static void put_parts(struct s3_request *s, struct sbuf *out, const Pb__Object *
     struct sbuf parts = {0};
     for (size_t i = 0; i < o->n_parts; i++) {
         const Pb__Part *p = o->parts[i];
-        if (p->number <= a->marker)
+        if (i + 1 <= a->marker)
             continue;
         if (shown == a->max_parts) {
             truncated = true;
@@ -51,10 +51,10 @@ static void put_parts(struct s3_request *s, struct sbuf *out, const Pb__Object *
         }
         xml_open(&parts, "Part");
         s3_checksum_xml(s, &parts, p->checksums, p->n_checksums, 0, false);
-        xml_u64(&parts, "PartNumber", p->number);
+        xml_u64(&parts, "PartNumber", i + 1); /* as GET's partNumber counts */
         xml_u64(&parts, "Size", p->size);
         xml_close(&parts, "Part");
-        last = p->number;
+        last = i + 1;
         shown++;
     }
     xml_open(out, "ObjectParts");

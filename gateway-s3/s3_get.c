@@ -65,6 +65,8 @@ static bool judge_conditions(struct s3_request *s, const Pb__Object *o)
     return true;
 }
 
+/* Part N is the N-th part of the object, whatever number it was uploaded under: SDKs count from 1 to
+ * x-amz-mp-parts-count. */
 static bool choose_part(struct s3_request *s, struct get *g, struct str number)
 {
     uint64_t want, offset = 0;
@@ -80,7 +82,7 @@ static bool choose_part(struct s3_request *s, struct get *g, struct str number)
     bool found = g->object->n_parts == 0 && want == 1;
     for (size_t i = 0; i < g->object->n_parts && !found; i++) {
         const Pb__Part *p = g->object->parts[i];
-        found = p->number == want;
+        found = i + 1 == want;
         g->ranges[0] = (struct s3_range){offset, p->size};
         g->part = found ? p : NULL;
         offset += p->size;

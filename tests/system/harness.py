@@ -213,6 +213,7 @@ def boto3_client(server, **config):
     import boto3
     from botocore.config import Config
     config.setdefault("retries", {"max_attempts": 1})
+    config.setdefault("signature_version", "s3v4")  # presigned URLs, too: botocore of that age signs them with version 2
     return boto3.client("s3", endpoint_url=server.endpoint, region_name=REGION, aws_access_key_id=ACCESS,
                         aws_secret_access_key=SECRET, config=Config(**config))
 
