@@ -1,0 +1,144 @@
+/* kv_sim - passes everything to a kv_mem and keeps every batch with the step of the disk's trace at which it was there,
+ * and whether it was synced. */
+#include "tests/lib/kv_sim.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+struct kept {
+    struct kv_batch batch;
+    size_t step;
+    bool synced;
+};
+struct kv_sim {
+    struct kv kv;
+    struct kv *mem;
+    struct disk_sim *disk;
+    pthread_mutex_t lock;
+    struct kept *kept;
+    size_t count, cap;
+};
+
+static struct kv_sim *sim_of(struct kv *kv)
+{
+    return container_of(kv, struct kv_sim, kv);
+}
+
+static int sim_get(struct kv *kv, struct str key, struct arena *a, struct str *ret_value)
+{
+    struct kv *mem = sim_of(kv)->mem;
+    return mem->ops->get(mem, key, a, ret_value);
+}
+
+static void keep(struct kv_sim *s, const struct kv_batch *b, bool synced)
+{
+    if (s->count == s->cap) {
+        s->cap = s->cap ? s->cap * 2 : 64;
+        s->kept = realloc(s->kept, s->cap * sizeof *s->kept);
+        if (!s->kept)
+            abort();
+    }
+    struct kept *k = &s->kept[s->count++];
+    *k = (struct kept){.synced = synced};
+    kv_batch_init(&k->batch);
+    if (b) {
+        sbuf_add(&k->batch.ops, b->ops.p, b->ops.len);
+        k->batch.count = b->count;
+    }
+    k->step = disk_sim_note(s->disk);
+}
+
+static int sim_write(struct kv *kv, const struct kv_batch *b, bool sync)
+{
+    struct kv_sim *s = sim_of(kv);
+    pthread_mutex_lock(&s->lock);
+    int err = s->mem->ops->write(s->mem, b, sync);
+    if (err == 0)
+        keep(s, b, sync);
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+static int sim_sync(struct kv *kv)
+{
+    struct kv_sim *s = sim_of(kv);
+    pthread_mutex_lock(&s->lock);
+    int err = s->mem->ops->sync(s->mem);
+    if (err == 0)
+        keep(s, NULL, true);
+    pthread_mutex_unlock(&s->lock);
+    return err;
+}
+
+static struct kv_iter *sim_iter(struct kv *kv)
+{
+    struct kv *mem = sim_of(kv)->mem;
+    return mem->ops->iter(mem);
+}
+
+static int sim_checkpoint(struct kv *kv, const char *dir)
+{
+    struct kv *mem = sim_of(kv)->mem;
+    return mem->ops->checkpoint(mem, dir);
+}
+
+static uint64_t sim_bytes(struct kv *kv)
+{
+    struct kv *mem = sim_of(kv)->mem;
+    return mem->ops->bytes(mem);
+}
+
+static void sim_close(struct kv *kv)
+{
+    struct kv_sim *s = sim_of(kv);
+    s->mem->ops->close(s->mem);
+    for (size_t i = 0; i < s->count; i++)
+        kv_batch_fini(&s->kept[i].batch);
+    pthread_mutex_destroy(&s->lock);
+    free(s->kept);
+    free(s);
+}
+
+static const struct kv_ops sim_ops = {.get = sim_get,
+                                      .write = sim_write,
+                                      .sync = sim_sync,
+                                      .iter = sim_iter,
+                                      .checkpoint = sim_checkpoint,
+                                      .bytes = sim_bytes,
+                                      .close = sim_close};
+
+int kv_sim_create(struct disk_sim *disk, struct kv **ret_kv)
+{
+    struct kv_sim *s = calloc(1, sizeof *s);
+    int err = s ? kv_mem_open(&s->mem) : -ENOMEM;
+    if (err) {
+        free(s);
+        return err;
+    }
+    s->kv.ops = &sim_ops;
+    s->disk = disk;
+    pthread_mutex_init(&s->lock, NULL);
+    *ret_kv = &s->kv;
+    return 0;
+}
+
+int kv_sim_cut(struct kv *kv, size_t steps, bool keep_all, uint64_t seed, struct kv **ret_kv)
+{
+    struct kv_sim *s = sim_of(kv);
+    size_t there = 0, synced = 0;
+    for (; there < s->count && s->kept[there].step < steps; there++)
+        if (s->kept[there].synced)
+            synced = there + 1;
+    size_t n = keep_all ? there : synced + (size_t)(seed % (there - synced + 1));
+    struct kv *to;
+    int err = kv_mem_open(&to);
+    for (size_t i = 0; err == 0 && i < n; i++)
+        err = s->kept[i].batch.count ? to->ops->write(to, &s->kept[i].batch, false) : 0;
+    if (err == 0)
+        *ret_kv = to;
+    return err;
+}
+
+void kv_sim_fail_nth(struct kv *kv, uint64_t n, int err)
+{
+    kv_mem_fail_nth(sim_of(kv)->mem, n, err);
+}
