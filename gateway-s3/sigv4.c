@@ -4,6 +4,7 @@
  * An unknown access key is signed for with a secret of ours, so that it costs the same and only the answer differs.
  * The comparison is over the text as sent, in constant time. */
 #include "gateway-s3/sigv4_priv.h"
+#include <stdlib.h>
 
 static enum s3_error check_time(struct sigv4_claim *c, uint64_t now_s)
 {
@@ -27,8 +28,12 @@ static void sign(const struct sigv4 *s, struct str canonical, struct sbuf *to_si
     char hash_hex[65];
     digest_once(DIGEST_SHA256, canonical.p, canonical.len, hash);
     hex_encode(hash, 32, hash_hex);
-    sbuf_printf(to_sign, SIGV4_ALGORITHM "\n" STR_FMT "\n" STR_FMT "\n%s", STR_ARG(s->amz_date), STR_ARG(s->scope),
-                hash_hex);
+    const struct str lines[] = {STR(SIGV4_ALGORITHM), s->amz_date, s->scope};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        sbuf_str(to_sign, lines[i]);
+        sbuf_add(to_sign, "\n", 1);
+    }
+    sbuf_add(to_sign, hash_hex, 64);
     if (!to_sign->err)
         hmac_sha256(s->signing_key, 32, to_sign->p, to_sign->len, ret);
 }
@@ -72,12 +77,19 @@ static enum s3_error judge(const struct sigv4_conf *conf, struct sigv4_claim *c,
     return S3_SignatureDoesNotMatch;
 }
 
+/* Spares the growing; without memory it starts empty. */
+static struct sbuf roomy(size_t cap)
+{
+    char *p = malloc(cap);
+    return (struct sbuf){.p = p, .cap = p ? cap : 0};
+}
+
 enum s3_error sigv4_check(const struct sigv4_conf *conf, struct http_req *r, const struct uri_param *params,
                           size_t param_count, struct sigv4 *ret)
 {
     *ret = (struct sigv4){.payload = PAYLOAD_SHA256};
     struct sigv4_claim c = {.r = r, .params = params, .param_count = param_count, .out = ret};
-    struct sbuf canonical = {0}, to_sign = {0};
+    struct sbuf canonical = roomy(2048), to_sign = roomy(256); /* most need no more */
     enum s3_error e = sigv4_claim_read(&c, conf->region);
     e = e ? e : check_time(&c, conf->now_s);
     e = e ? e : judge(conf, &c, &canonical, &to_sign);

@@ -36,7 +36,7 @@ static enum s3_error put_query(struct sigv4_claim *c, struct sbuf *out)
     for (size_t i = 0; i < count; i++) {
         sbuf_puts(out, i ? "&" : "");
         sbuf_str(out, pairs[i].name);
-        sbuf_puts(out, "=");
+        sbuf_add(out, "=", 1);
         sbuf_str(out, pairs[i].value);
     }
     return S3_OK;
@@ -51,6 +51,8 @@ static bool blank(char b)
 static void put_value(struct sbuf *out, struct str value)
 {
     value = str_trim(value);
+    if (!value.len)
+        return;
     for (size_t i = 0; i < value.len;) {
         size_t start = i;
         while (i < value.len && !blank(value.p[i]))
@@ -86,13 +88,13 @@ enum s3_error sigv4_canonical(struct sigv4_claim *c, struct sbuf *out, bool *ret
     if (err)
         return err == -ENOMEM ? S3_InternalError : S3_InvalidURI;
     sbuf_str(out, c->r->method_text);
-    sbuf_puts(out, "\n");
+    sbuf_add(out, "\n", 1);
     uri_encode_to(out, path.len ? path : STR("/"), true);
-    sbuf_puts(out, "\n");
+    sbuf_add(out, "\n", 1);
     enum s3_error e = put_query(c, out);
     if (e)
         return e;
-    sbuf_puts(out, "\n");
+    sbuf_add(out, "\n", 1);
     *ret_whole = true;
     for (size_t i = 0; i < c->name_count; i++)
         *ret_whole &= put_header(c->r, c->names[i], out);
@@ -100,7 +102,7 @@ enum s3_error sigv4_canonical(struct sigv4_claim *c, struct sbuf *out, bool *ret
         sbuf_puts(out, i ? ";" : "\n");
         sbuf_str(out, c->names[i]);
     }
-    sbuf_puts(out, "\n");
+    sbuf_add(out, "\n", 1);
     sbuf_str(out, c->payload);
     return out->err ? S3_InternalError : S3_OK;
 }

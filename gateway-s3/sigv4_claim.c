@@ -180,11 +180,15 @@ static int name_cmp(const void *a, const void *b)
 static enum s3_error read_names(struct sigv4_claim *c)
 {
     struct str rest = c->signed_headers, name;
-    c->names = arena_alloc(&c->r->arena, SIGV4_SIGNED_HEADERS_MAX * sizeof *c->names);
+    size_t most = 1;
+    for (size_t i = 0; i < rest.len; i++)
+        most += rest.p[i] == ';';
+    most = MIN_OF(most, SIGV4_SIGNED_HEADERS_MAX);
+    c->names = arena_alloc(&c->r->arena, most * sizeof *c->names);
     if (!c->names)
         return S3_InternalError;
     while (str_split(&rest, ';', &name)) {
-        if (!header_name_ok(name) || c->name_count == SIGV4_SIGNED_HEADERS_MAX)
+        if (!header_name_ok(name) || c->name_count == most)
             return malformed(c, "SignedHeaders must be lower-case header names separated by semicolons.");
         c->names[c->name_count++] = name;
     }

@@ -2,6 +2,7 @@
 #include "common/crypt.h"
 #include "common/err.h"
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 static const char *hex_of(const void *p, size_t n)
@@ -73,6 +74,31 @@ Test(crypt, hmac_matches_rfc_4231)
             cr_expect_str_eq(hex_of(got, 32), rows[i].want, "row %zu keyed", i);
         }
         hmac_key_destroy(k);
+    }
+}
+
+static void *hash_often(void *wrong)
+{
+    for (int i = 0; i < 500; i++) {
+        uint8_t got[32];
+        digest_once(DIGEST_SHA256, "abc", 3, got);
+        *(bool *)wrong |= got[0] != 0xba || got[31] != 0xad;
+        hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, got);
+        *(bool *)wrong |= got[0] != 0x5b || got[31] != 0x43;
+    }
+    return NULL;
+}
+
+/* Each thread has a scratch context, which must be gone when it ends (a leak fails the run). */
+Test(crypt, one_shots_in_many_threads_are_right_and_leave_nothing)
+{
+    pthread_t threads[8];
+    bool wrong[8] = {false};
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, hash_often, &wrong[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        pthread_join(threads[i], NULL);
+        cr_expect_not(wrong[i]);
     }
 }
 
