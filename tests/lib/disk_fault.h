@@ -1,0 +1,14 @@
+/* disk_fault - a disk over another one that fails chosen calls: the n-th of those on paths that hold a word.
+ *
+ * Counted are reads, writes, syncs (blocking and not), open, zero, rename and unlink. A failed write or sync did nothing. Once
+ * it has failed a call, it may go on failing (a dead drive) or not.
+ * Thread: as disk.h. Memory: disk_fault_create returns owned; destroy does not destroy the disk below. */
+#pragma once
+#include "common/disk.h"
+
+struct disk_fault;
+int disk_fault_create(struct loop *loop, struct disk *below, struct disk_fault **ret_fault);
+struct disk *disk_fault_disk(struct disk_fault *d);
+/* nth: from 1; 0: nothing fails. word: borrowed. sticky: every call from the n-th on. */
+void disk_fault_set(struct disk_fault *d, const char *word, uint64_t nth, int err, bool sticky);
+bool disk_fault_hit(const struct disk_fault *d); /* the chosen call has come */

@@ -1,0 +1,210 @@
+/* Fault loops: the first, second, third ... call of a drive or a database fails until a run meets no fault. After each,
+ * what was answered is there, what was refused is not, and the service goes on or says that it cannot. */
+#include "tests/lib/disk_fault.h"
+#include "tests/lib/meta_fixture.h"
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#define KEYS 12
+
+static struct meta_fixture f;
+static struct disk_fault *faults;
+static struct disk *real_disk;
+
+static void begin(unsigned replicas)
+{
+    meta_fixture_init(&f, replicas);
+    real_disk = f.disk;
+    cr_assert_eq(disk_fault_create(f.loop, real_disk, &faults), 0);
+    f.disk = f.conf.disk = disk_fault_disk(faults);
+}
+
+static void end(void)
+{
+    meta_fixture_fini(&f); /* destroys the faulty disk */
+    real_disk->ops->destroy(real_disk);
+}
+
+/* What the client knows of a key: the text that must be there, or that either may be. */
+struct known {
+    char sure[16], maybe[16];
+};
+
+static void work(struct known known[KEYS], int round, unsigned *ret_good)
+{
+    for (int i = 0; i < KEYS; i++) {
+        char key[8], text[16];
+        snprintf(key, sizeof key, "k%d", i);
+        snprintf(text, sizeof text, "v%d-%d", round, i);
+        int err = fix_put(&f, "b", key, text);
+        if (err == 0) {
+            snprintf(known[i].sure, sizeof known[i].sure, "%s", text);
+            known[i].maybe[0] = 0;
+            ++*ret_good;
+        } else {
+            cr_expect_lt(err, 0);
+            snprintf(known[i].maybe, sizeof known[i].maybe, "%s", text);
+        }
+    }
+}
+
+static void check(const struct known known[KEYS], const char *when)
+{
+    for (int i = 0; i < KEYS; i++) {
+        char key[8], text[64] = "";
+        snprintf(key, sizeof key, "k%d", i);
+        int err = fix_get(&f, "b", key, text, sizeof text);
+        bool sure = known[i].sure[0] ? err == 0 && strcmp(text, known[i].sure) == 0 : err == RPC_NOT_FOUND;
+        bool maybe = known[i].maybe[0] && err == 0 && strcmp(text, known[i].maybe) == 0;
+        cr_expect(sure || maybe, "%s: %s is \"%s\" (%d), not \"%s\" or \"%s\"", when, key, text, err, known[i].sure,
+                  known[i].maybe);
+    }
+}
+
+static unsigned in_sync_count(void)
+{
+    struct meta_status s;
+    unsigned n = 0;
+    meta_status(f.meta, &s);
+    for (unsigned i = 0; i < s.replica_count; i++)
+        n += s.replicas[i].in_sync;
+    return n;
+}
+
+TestSuite(meta_faults, .timeout = 100);
+
+/* A drive of three dies at its n-th call: every write goes on. */
+Test(meta_faults, one_drive_of_three_may_die_at_any_call)
+{
+    static const bool sticky[] = {true, false};
+    for (size_t k = 0; k < ARRAY_LEN(sticky); k++) {
+        bool hit = true;
+        for (uint64_t n = 1; hit; n += n < 8 ? 1 : 3) {
+            struct known known[KEYS] = {0};
+            unsigned good = 0;
+            begin(3);
+            cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+            cr_assert_eq(fix_bucket(&f, "b"), 0);
+            disk_fault_set(faults, f.dirs[n % 3], n, -EIO, sticky[k]);
+            work(known, 1, &good);
+            hit = disk_fault_hit(faults);
+            cr_expect_eq(good, KEYS, "call %d: %u", (int)n, good);
+            cr_expect_eq(in_sync_count(), hit ? 2 : 3, "call %d", (int)n);
+            check(known, "after");
+            meta_fixture_close(&f);
+            disk_fault_set(faults, NULL, 0, 0, false);
+            cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+            cr_expect_eq(in_sync_count(), 3);
+            check(known, "again");
+            end();
+        }
+    }
+}
+
+/* With one drive a failed log ends writing; what was answered stays, and a start goes on. */
+Test(meta_faults, one_drive_alone_may_fail_at_any_call)
+{
+    bool hit = true;
+    for (uint64_t n = 1; hit; n++) {
+        struct known known[KEYS] = {0};
+        unsigned good = 0;
+        begin(1);
+        cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+        cr_assert_eq(fix_bucket(&f, "b"), 0);
+        disk_fault_set(faults, f.dirs[0], n, -ENOSPC, false);
+        work(known, 1, &good);
+        hit = disk_fault_hit(faults);
+        cr_expect_eq(good == KEYS, !hit);
+        check(known, "after"); /* reads go on */
+        meta_fixture_close(&f);
+        disk_fault_set(faults, NULL, 0, 0, false);
+        cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+        check(known, "again");
+        work(known, 2, &good);
+        check(known, "later");
+        end();
+    }
+}
+
+/* A start may fail at any call, and the next one finds everything. */
+Test(meta_faults, a_start_may_fail_at_any_call)
+{
+    bool hit = true;
+    struct known known[KEYS] = {0};
+    unsigned good = 0;
+    begin(3);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_assert_eq(fix_bucket(&f, "b"), 0);
+    work(known, 1, &good);
+    meta_fixture_close(&f);
+    for (uint64_t n = 1; hit; n++) {
+        disk_fault_set(faults, "/", n, -EIO, n % 2);
+        int err = meta_fixture_open(&f);
+        hit = disk_fault_hit(faults);
+        disk_fault_set(faults, NULL, 0, 0, false);
+        if (err == 0) {
+            check(known, "in spite of it");
+            work(known, (int)n, &good);
+            meta_fixture_close(&f);
+        } else {
+            cr_expect_str_not_empty(f.why);
+        }
+        cr_assert_eq(meta_fixture_open(&f), 0, "call %d: %s", (int)n, f.why);
+        check(known, "next start");
+        cr_expect_eq(in_sync_count(), 3, "call %d", (int)n);
+        meta_fixture_close(&f);
+    }
+    end();
+}
+
+Test(meta_faults, a_creation_may_fail_at_any_call_and_begins_again)
+{
+    bool hit = true;
+    for (uint64_t n = 1; hit; n += n < 20 ? 1 : 5) {
+        begin(3);
+        disk_fault_set(faults, "/", n, -ENOSPC, true);
+        int err = meta_fixture_open(&f);
+        hit = disk_fault_hit(faults);
+        cr_expect_eq(err == 0, !hit, "call %d: %d", (int)n, err);
+        disk_fault_set(faults, NULL, 0, 0, false);
+        if (err)
+            cr_assert_eq(meta_fixture_open(&f), 0, "call %d: %s", (int)n, f.why);
+        cr_expect_eq(fix_bucket(&f, "b"), 0);
+        end();
+    }
+}
+
+/* ---- databases that fail ---- */
+
+static struct kv *databases[META_REPLICAS_MAX];
+
+static int kv_open(void *ctx, unsigned replica, bool empty, struct kv **ret_kv)
+{
+    (void)ctx, (void)empty;
+    int err = kv_mem_open(ret_kv);
+    databases[replica] = err ? NULL : *ret_kv;
+    return err;
+}
+
+Test(meta_faults, a_database_may_fail_at_any_call)
+{
+    static const unsigned replicas[] = {1, 3};
+    for (size_t k = 0; k < ARRAY_LEN(replicas); k++) {
+        bool pending = false;
+        for (uint64_t n = 1; !pending; n += n < 20 ? 1 : 7) {
+            struct known known[KEYS] = {0};
+            unsigned good = 0;
+            begin(replicas[k]);
+            f.conf.kv_open = kv_open;
+            cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+            cr_assert_eq(fix_bucket(&f, "b"), 0);
+            kv_mem_fail_nth(databases[0], n, -ENOSPC);
+            work(known, 1, &good);
+            pending = kv_mem_fail_pending(databases[0]);
+            kv_mem_fail_nth(databases[0], 0, 0);
+            cr_expect_geq(good, replicas[k] == 3 ? KEYS - 1 : 0, "call %d: %u", (int)n, good);
+            check(known, "after");
+            end();
+        }
+    }
+}
