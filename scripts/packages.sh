@@ -6,7 +6,7 @@ packages_run="build-essential cmake ninja-build pkg-config git ca-certificates p
   libcurl4-openssl-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev
   ffmpeg awscli"
 packages_test="clang clang-format libclang-rt-dev libcriterion-dev
-  rclone s3cmd restic python3-boto3 python3-venv curl chromium chromium-driver procps"
+  rclone s3cmd restic python3-boto3 python3-jsonschema python3-venv curl chromium chromium-driver procps"
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi

@@ -31,6 +31,7 @@ lectern_system(client_sdkjs clients.py 600 client_sdkjs PATH ${PROJECT_SOURCE_DI
 lectern_system(cli cli.py 600)
 lectern_system(s3_semantics s3_semantics.py 300)
 lectern_system(s3_auth_probe s3_auth_probe.py 300)
+lectern_system(openapi openapi_check.py 300)
 lectern_system(media media.py 300)
 lectern_system(browser browser.py 300)
 lectern_system(drives drives.py 300)
