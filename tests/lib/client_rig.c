@@ -25,7 +25,7 @@ void rig_client(struct rig *r, const struct rig_conf *conf)
     struct client_conf c = {.write_pool_bytes = conf->write_pool_bytes ? conf->write_pool_bytes : 256 * MIB,
                             .read_pool_bytes = conf->read_pool_bytes ? conf->read_pool_bytes : 256 * MIB};
     r->ready = 1;
-    if (client_open(r->loop, r->work, &r->peer->peer, &c, &r->client, rig_ready, r))
+    if (client_open(r->loop, r->work, r->via ? r->via : &r->peer->peer, &c, &r->client, rig_ready, r))
         abort();
     while (r->ready == 1)
         loop_turn(r->loop);

@@ -10,7 +10,8 @@ struct rig {
     struct work *work;
     struct peer_mem *peer;
     struct client *client;
-    int ready; /* 1: not yet */
+    struct rpc_peer *via; /* what rig_client opens on; NULL: peer itself */
+    int ready;            /* 1: not yet */
 };
 struct rig_conf {
     unsigned k, m, stores;
