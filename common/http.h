@@ -120,7 +120,9 @@ struct http_body {
  * Once an exchange. Finishing the answer ends delivery: neither on_data nor on_end follows. */
 void http_body_read(struct http_req *r, const struct http_body *body);
 void http_body_resume(struct http_req *r);
-bool http_gone(const struct http_req *r); /* the connection failed or was reset: nothing sent will arrive */
+/* The connection failed or was reset: nothing sent will arrive. A peer that merely closed looks like one that will send no
+ * more but still reads (half-close); it is found gone by the first bytes that it does not want. */
+bool http_gone(const struct http_req *r);
 
 /* ---- response side ---- */
 /* Built in the exchange's arena (names and values are copied), zero-initialised. A control byte (CR, LF, NUL, ...) in a

@@ -177,7 +177,7 @@ void http_body_read(struct http_req *r, const struct http_body *body)
     assert(!x->body && !x->finished && x == c->first);
     x->body = body;
     c->read_ns = http_server_now(c->server);
-    if (!c->gone && r->expect_continue && !x->begun && c->body_of == x) {
+    if (!c->gone && r->expect_continue && !x->begun && (c->body_of == x || r->content_length == 0)) {
         x->continue_sent = true;
         if (c->in_len == 0 && http_net_continue(c) != 0) /* else the client did not wait */
             http_conn_fail(c, -ECONNRESET);

@@ -435,8 +435,8 @@ static enum http_parse_result understand(struct http_parse *p, struct http_req *
         return result;
     if (r->content_length > 0 && (uint64_t)r->content_length > limits->body_bytes)
         return refuse(p, 413, "the body is larger than is taken here");
-    if (!r->chunked && r->content_length <= 0)
-        r->expect_continue = false; /* nothing to wait for */
+    if (!r->chunked && r->content_length < 0)
+        r->expect_continue = false; /* nothing to wait for; with "Content-Length: 0" botocore waits all the same */
     return HTTP_PARSE_DONE;
 }
 

@@ -1,5 +1,6 @@
 /* http_toy - see the header. Each path is a row; what an exchange needs lies in its arena. */
 #include "tests/lib/http_toy.h"
+#include "common/http_impl.h"
 #include "tests/lib/http_peer.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -269,6 +270,61 @@ static void do_copies(struct http_req *r)
     http_send_copy(r, "", 0, copy_sent); /* an empty piece must not end the body */
 }
 
+static void piece_sent(struct http_req *r, int err)
+{
+    const size_t size = 30000;
+    note_sent(r, err);
+    if (err) {
+        http_abort(r);
+    } else if (mine(r)->left-- == 0) {
+        http_send_end(r);
+    } else {
+        char *p = malloc(size);
+        memset(p, 'p', size);
+        http_send_copy(r, p, size, piece_sent);
+        memset(p, '?', size);
+        free(p);
+    }
+}
+
+static void do_pieces(struct http_req *r)
+{
+    mine(r)->left = query_number(r);
+    http_reply_start(r, 200, NULL, HTTP_CHUNKED);
+    http_send_copy(r, "", 0, piece_sent);
+}
+
+static void lazy_sent(struct http_req *r, int err)
+{
+    cr_assert(http_gone(r) || r->conn->writes == 0, "the callback came before the bytes had left");
+    note_sent(r, err);
+    http_send_end(r);
+}
+
+static void lazy_now(struct loop_timer *timer)
+{
+    struct toy_req *q = container_of(timer, struct toy_req, retry);
+    if (q->left) {
+        struct buf *b = buf_create(q->left);
+        memset(b->data, 'z', q->left);
+        http_send(q->r, (struct slice){b, 0, q->left}, lazy_sent);
+        buf_unref(b);
+    } else {
+        char text[] = "lazy";
+        http_send_copy(q->r, text, 4, lazy_sent);
+        memset(text, '?', 4);
+    }
+}
+
+static void do_lazy(struct http_req *r)
+{
+    struct toy_req *q = mine(r);
+    q->left = query_number(r);
+    q->retry.cb = lazy_now;
+    http_reply_start(r, 200, NULL, q->left ? q->left : HTTP_CHUNKED);
+    loop_timer_start(q->toy->loop, &q->retry, 0);
+}
+
 static void cut_sent(struct http_req *r, int err)
 {
     note_sent(r, err);
@@ -321,7 +377,7 @@ static const struct {
     {"/copies", do_copies}, {"/cut", do_cut},         {"/short", do_short},
     {"/long", do_long},     {"/split", do_split},     {"/splitstream", do_splitstream},
     {"/status", do_status}, {"/headlen", do_headlen}, {"/close", do_close},
-    {"/late", do_late},
+    {"/late", do_late},     {"/pieces", do_pieces},   {"/lazy", do_lazy},
 };
 
 static void on_head(void *ctx, struct http_req *r)
@@ -329,6 +385,8 @@ static void on_head(void *ctx, struct http_req *r)
     struct toy *t = ctx;
     enter(t);
     t->heads++;
+    if (t->send_buffer)
+        uv_send_buffer_size((uv_handle_t *)&r->conn->tcp, &(int){t->send_buffer});
     struct toy_req *q = arena_alloc(&r->arena, sizeof *q);
     q->toy = t;
     q->r = r;

@@ -9,7 +9,9 @@
  * /long             announces 10, sends 100         /split          a header value with CR LF
  * /splitstream      the same for a stream           /status?N       an empty answer of that status
  * /headlen          http_reply_head with 12345      /close          answers with Connection: close
- * /late             answers 202 when the body ends, whatever its error */
+ * /late             answers 202 when the body ends, whatever its error
+ * /pieces?N         N pieces of 30,000 bytes, chunked, freed after each call
+ * /lazy?N           begins an answer of N bytes (0: chunked "lazy") and sends it in a later turn */
 #pragma once
 #include "common/http.h"
 
@@ -26,6 +28,7 @@ struct toy {
     int last_end_err, last_send_err, last_refusal;
     uint64_t taken_bytes;    /* by on_data */
     uint64_t sent_bytes;     /* by on_done's request */
+    int send_buffer;         /* not 0: SO_SNDBUF of every connection */
     bool hold_body;          /* /count: on_data takes nothing */
     struct http_req *reader; /* the last that read with /count */
     bool closed;

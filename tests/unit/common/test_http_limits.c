@@ -145,6 +145,17 @@ Test(http_limits, body_idle_ms_does_not_count_while_we_are_slow)
     close_both();
 }
 
+Test(http_limits, body_idle_ms_does_not_count_before_the_handler_reads)
+{
+    LIMITS(limits.body_idle_ms = 1000);
+    peer_puts(&peer, "PUT /busy HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    for (int i = 0; i < 5; i++)
+        pass(1000);
+    toy_release(&toy);
+    GOT("released");
+    close_both();
+}
+
 Test(http_limits, body_idle_ms_ends_a_body_that_is_only_dropped)
 {
     LIMITS(limits.body_idle_ms = 1000);

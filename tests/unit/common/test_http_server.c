@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 static struct toy toy;
 static struct peer peer;
@@ -326,6 +327,78 @@ Test(http_server, an_aborted_stream_is_an_error_for_the_client)
         cr_assert_not(peer.eof, "%s: a clean end", targets[i]);
         cr_assert_eq(peer.err, ECONNRESET, "%s: %d", targets[i], peer.err);
         cr_assert_eq(toy.dones, i + 1);
+        if (str_eq(str_c(targets[i]), STR("/long")))
+            cr_assert_eq(peer.got.len, 0, "nothing of a slice past the length is sent");
+    }
+}
+
+Test(http_server, copies_reach_a_slow_reader_though_the_handler_freed_them)
+{
+    peer_close(&peer);
+    peer_open_small(&peer, toy.loop, toy.port, 4096);
+    peer_puts(&peer, "GET /pieces?400 HTTP/1.1\r\nHost: a\r\n\r\n");
+    turns(toy.loop, 20);
+    cr_assert_lt(toy.sends, 400, "the socket must be full");
+    GOT("\r\n0\r\n\r\n");
+    cr_assert_eq(peer_count(&peer, "?"), 0);
+    cr_assert_gt(peer.got.len, 400 * 30000);
+}
+
+/* Uneven, so that full buffers cut the answers at every place; 0 is the chunked one. */
+static unsigned length(unsigned i)
+{
+    return i * i * 31 % 61 / 2;
+}
+
+Test(http_server, sends_that_wait_behind_a_head_keep_their_order)
+{
+    const unsigned count = 1200;
+    peer_close(&peer);
+    peer_open_small(&peer, toy.loop, toy.port, 4096);
+    toy.send_buffer = 4096;
+    struct sbuf s = {0};
+    for (unsigned i = 0; i < count; i++)
+        sbuf_printf(&s, "GET /lazy?%u HTTP/1.1\r\nHost: a\r\n\r\n", length(i));
+    peer_send(&peer, s.p, s.len);
+    sbuf_fini(&s);
+    while (toy.dones < count) { /* read a little, only when the server is stuck: every kind of write is cut somewhere */
+        char bytes[2000];
+        unsigned before = toy.dones;
+        turns(toy.loop, 1);
+        ssize_t n = toy.dones == before ? recv(peer.fd, bytes, sizeof bytes, 0) : 0;
+        if (n > 0)
+            sbuf_add(&peer.got, bytes, (size_t)n);
+    }
+    peer_puts(&peer, "GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    cr_assert(peer_until_end(&peer));
+    const char *at = peer.got.p;
+    for (unsigned i = 0; i < count; i++) {
+        char want[100] = "\r\n\r\n";
+        memset(want + 4, 'z', length(i));
+        strncat(want, length(i) ? "HTTP/1.1 200" : "4\r\nlazy\r\n0\r\n\r\nHTTP/1.1 200", 40);
+        at = strstr(at, "HTTP/1.1 200");
+        cr_assert(at && (at = strstr(at, "\r\n\r\n")) && strncmp(at, want, strlen(want)) == 0, "answer %u", i);
+    }
+    cr_assert_eq(peer_count(&peer, "?"), 0);
+}
+
+Test(http_server, a_peer_that_leaves_with_a_send_waiting_ends_it)
+{
+    toy.send_buffer = 4096;
+    for (int round = 0; round < 100; round++) {
+        peer_close(&peer);
+        peer_open_small(&peer, toy.loop, toy.port, 4096);
+        for (int i = 0; i < 40; i++)
+            peer_puts(&peer, "GET /lazy HTTP/1.1\r\nHost: a\r\n\r\nGET /lazy?200 HTTP/1.1\r\nHost: a\r\n\r\n");
+        turns(toy.loop, 1);
+        for (int i = 0; i < round; i++) {
+            char bytes[100];
+            if (recv(peer.fd, bytes, sizeof bytes, 0) < 0)
+                break;
+            loop_turn(toy.loop);
+        }
+        peer_reset(&peer);
+        cr_assert(TURN_UNTIL(toy.loop, toy.heads == toy.dones));
     }
 }
 
