@@ -88,15 +88,28 @@ static void node_closed(void *ctx)
     loop_stop(s->loop);
 }
 
-static void close_store(struct serve *s)
+static void close_node(struct serve *s)
 {
-    if (s->client)
-        client_close(s->client);
-    s->client = NULL;
     if (s->node)
         node_close(s->node, node_closed, s);
     else
         loop_stop(s->loop);
+}
+
+static void client_drained(void *ctx)
+{
+    struct serve *s = ctx;
+    client_close(s->client);
+    s->client = NULL;
+    close_node(s);
+}
+
+static void close_store(struct serve *s)
+{
+    if (s->client)
+        client_drain(s->client, client_drained, s);
+    else
+        close_node(s);
 }
 
 static void control_drained(void *ctx)

@@ -11,11 +11,11 @@ SIZES = (0, 1, 64 * 1024, 64 * 1024 + 1, 4 * MIB, 4 * MIB + 1, 23 * MIB + 12345)
 
 def fill(server):
     client = boto3_client(server)
-    client.create_bucket(Bucket="b")
+    client.create_bucket(Bucket="bkt")
     wanted = {}
     for i, size in enumerate(SIZES):
         body = random_bytes(size, seed=i)
-        client.put_object(Bucket="b", Key=f"k{i}", Body=body)
+        client.put_object(Bucket="bkt", Key=f"k{i}", Body=body)
         wanted[f"k{i}"] = body
     return wanted
 
@@ -23,11 +23,11 @@ def fill(server):
 def verify(server, wanted, why):
     client = boto3_client(server)
     for key, body in wanted.items():
-        got = client.get_object(Bucket="b", Key=key)["Body"].read()
+        got = client.get_object(Bucket="bkt", Key=key)["Body"].read()
         check(sha256(got) == sha256(body), f"{why}: {key} differs ({len(got)} of {len(body)} bytes)")
         if len(body) > 5 * MIB:
             at = 4 * MIB - 100
-            got = client.get_object(Bucket="b", Key=key, Range=f"bytes={at}-{at + 199}")["Body"].read()
+            got = client.get_object(Bucket="bkt", Key=key, Range=f"bytes={at}-{at + 199}")["Body"].read()
             check(got == body[at:at + 200], f"{why}: a range over two stripes differs")
 
 
@@ -77,14 +77,14 @@ def writes_go_on_without_one_of_six_drives_and_it_catches_up():
         client = boto3_client(server)
         for i, size in enumerate(SIZES):
             wanted[f"more{i}"] = random_bytes(size, seed=100 + i)
-            client.put_object(Bucket="b", Key=f"more{i}", Body=wanted[f"more{i}"])
-        client.delete_object(Bucket="b", Key="k0")
+            client.put_object(Bucket="bkt", Key=f"more{i}", Body=wanted[f"more{i}"])
+        client.delete_object(Bucket="bkt", Key="k0")
         del wanted["k0"]
         server.stop()
         regain(server, 1)
         server.start()
         verify(server, wanted, "all six back")
-        keys = {o["Key"] for o in boto3_client(server).list_objects_v2(Bucket="b")["Contents"]}
+        keys = {o["Key"] for o in boto3_client(server).list_objects_v2(Bucket="bkt")["Contents"]}
         check(keys == set(wanted), "a stale copy of the metadata shows through")
         server.stop()
         # The one that was away must by now hold the metadata too: the two others of the three may go.

@@ -14,16 +14,16 @@ def a_stop_lets_transfers_end_and_a_start_is_quick():
         server.start()
         body = random_bytes(60 * MIB)
         client = boto3_client(server)
-        client.create_bucket(Bucket="b")
-        client.put_object(Bucket="b", Key="k", Body=body)
-        stream = client.get_object(Bucket="b", Key="k")["Body"]
+        client.create_bucket(Bucket="bkt")
+        client.put_object(Bucket="bkt", Key="k", Body=body)
+        stream = client.get_object(Bucket="bkt", Key="k")["Body"]
         head = stream.read(MIB)
         server.process.send_signal(signal.SIGTERM)
         rest = stream.read()
         check(sha256(head + rest) == sha256(body), "the transfer under way was cut by a graceful stop")
         server.stop()
         took = server.start()
-        check(sha256(client.get_object(Bucket="b", Key="k")["Body"].read()) == sha256(body), "after a restart")
+        check(sha256(client.get_object(Bucket="bkt", Key="k")["Body"].read()) == sha256(body), "after a restart")
         server.stop()
         print(f"      second start {took:.2f} s (sanitizer build)")
     finally:
@@ -34,7 +34,7 @@ def mistakes_get_one_clear_sentence():
     with serving() as s:
         other = Server()
         try:
-            for drives, words in (([s.drives[0]], "use"), ([os.path.join(s.folder, "absent/deep")], "absent")):
+            for drives, words in (([s.drives[0]], "another server"), ([os.path.join(s.folder, "absent/deep")], "absent")):
                 done = other.run(other.binary, "serve", *drives, ok=False, seconds=30)
                 text = (done.stderr + done.stdout).decode()
                 check(done.returncode != 0 and words in text, f"{drives}: code {done.returncode}: {text[-500:]}")
