@@ -99,9 +99,14 @@ void meta_fixture_until(struct meta_fixture *f, bool (*done)(void *ctx), void *c
     }
 }
 
-static bool flag_set(void *ctx)
+bool fix_is_done(void *flag)
 {
-    return *(bool *)ctx;
+    return *(bool *)flag;
+}
+
+void fix_mark_done(struct rpc *r)
+{
+    *(bool *)r->user = true;
 }
 
 static void closed(void *ctx)
@@ -113,7 +118,7 @@ void meta_fixture_close(struct meta_fixture *f)
 {
     bool done = false;
     meta_close(f->meta, closed, &done);
-    meta_fixture_until(f, flag_set, &done);
+    meta_fixture_until(f, fix_is_done, &done);
     f->meta = NULL;
 }
 
@@ -154,7 +159,7 @@ int meta_call(struct meta_fixture *f, enum rpc_type type, const void *req, struc
     struct call c = {.rpc = {.type = type, .req = req, .arena = a ? a : &own, .cb = called}};
     meta_submit(f->meta, &c.rpc);
     MUST(!c.done); /* never inside submit */
-    meta_fixture_until(f, flag_set, &c.done);
+    meta_fixture_until(f, fix_is_done, &c.done);
     if (ret_rep && a)
         memcpy(ret_rep, &c.rpc.rep, sizeof c.rpc.rep);
     arena_fini(&own);

@@ -35,6 +35,10 @@ void meta_fixture_advance_ms(struct meta_fixture *f, uint64_t ms); /* moves the 
 /* Submits and waits. The reply lives in the arena (NULL: the reply is dropped). Returns the status. */
 int meta_call(struct meta_fixture *f, enum rpc_type type, const void *req, struct arena *a, void *ret_rep);
 
+/* For requests of the test's own: cb that sets the bool at rpc.user, and the question for meta_fixture_until. */
+void fix_mark_done(struct rpc *r);
+bool fix_is_done(void *flag);
+
 /* Words for the usual requests; bytes and names as C strings. */
 int fix_bucket(struct meta_fixture *f, const char *name);
 int fix_put(struct meta_fixture *f, const char *bucket, const char *key, const char *text);
