@@ -51,11 +51,6 @@ void http_parse_init(struct http_parse *p)
     *p = (struct http_parse){.state = S_START};
 }
 
-bool http_parse_begun(const struct http_parse *p)
-{
-    return p->len > 0 || p->blank_count > 0 || p->state != S_START;
-}
-
 static enum http_parse_result refuse(struct http_parse *p, int status, const char *reason)
 {
     p->status = status;

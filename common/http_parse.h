@@ -29,7 +29,6 @@ struct http_parse {
     const char *reason; /* static text */
 };
 void http_parse_init(struct http_parse *p);
-bool http_parse_begun(const struct http_parse *p); /* a byte of the head was taken */
 /* Takes up to n bytes; DONE: r is filled and the body begins at in + *ret_used. REFUSED: p->status, p->reason; whatever
  * of r was understood is filled. -ENOMEM is a refusal with 503. */
 enum http_parse_result http_parse_feed(struct http_parse *p, struct http_req *r, const struct http_limits *limits,

@@ -178,6 +178,25 @@ static void do_busy(struct http_req *r)
     t->busy[t->busy_count++] = r;
 }
 
+static void do_headers(struct http_req *r)
+{
+    struct http_headers h = {0};
+    uint64_t n = query_number(r);
+    struct str said[2] = {STR_NONE, STR_NONE};
+    for (unsigned i = 0; i < n; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "X-%u", i);
+        http_headers_addf(r, &h, name, "%u of %u", i, (unsigned)n);
+    }
+    size_t count = http_header_all(r, "x-say", said, 2);
+    cr_assert(str_eq(http_header(r, "X-SAY"), said[0]));
+    for (size_t i = 0; i < MIN_OF(count, (size_t)2); i++)
+        http_headers_add(r, &h, "X-Said", said[i]);
+    cr_assert_not(http_replied(r));
+    http_reply(r, 200, &h, STR("headers"));
+    cr_assert(http_replied(r));
+}
+
 static void do_split(struct http_req *r)
 {
     struct http_headers h = {0};
@@ -372,13 +391,14 @@ static const struct {
     const char *path;
     void (*run)(struct http_req *r);
 } rows[] = {
-    {"/hello", do_hello},   {"/big", do_big},         {"/echo", do_echo},
-    {"/sip", do_sip},       {"/count", do_count},     {"/refuse", do_refuse},
-    {"/busy", do_busy},     {"/stream", do_stream},   {"/chunks", do_chunks},
-    {"/copies", do_copies}, {"/cut", do_cut},         {"/short", do_short},
-    {"/long", do_long},     {"/split", do_split},     {"/splitstream", do_splitstream},
-    {"/status", do_status}, {"/headlen", do_headlen}, {"/close", do_close},
-    {"/late", do_late},     {"/pieces", do_pieces},   {"/lazy", do_lazy},
+    {"/hello", do_hello},     {"/big", do_big},         {"/echo", do_echo},
+    {"/sip", do_sip},         {"/count", do_count},     {"/refuse", do_refuse},
+    {"/busy", do_busy},       {"/stream", do_stream},   {"/chunks", do_chunks},
+    {"/copies", do_copies},   {"/cut", do_cut},         {"/short", do_short},
+    {"/long", do_long},       {"/split", do_split},     {"/splitstream", do_splitstream},
+    {"/status", do_status},   {"/headlen", do_headlen}, {"/close", do_close},
+    {"/late", do_late},       {"/pieces", do_pieces},   {"/lazy", do_lazy},
+    {"/headers", do_headers},
 };
 
 static void on_head(void *ctx, struct http_req *r)

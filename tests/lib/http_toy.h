@@ -9,6 +9,7 @@
  * /long             announces 10, sends 100         /split          a header value with CR LF
  * /splitstream      the same for a stream           /status?N       an empty answer of that status
  * /headlen          http_reply_head with 12345      /close          answers with Connection: close
+ * /headers?N        N headers "X-I: I of N", and the request's X-Say as X-Said
  * /late             answers 202 when the body ends, whatever its error
  * /pieces?N         N pieces of 30,000 bytes, chunked, freed after each call
  * /lazy?N           begins an answer of N bytes (0: chunked "lazy") and sends it in a later turn */

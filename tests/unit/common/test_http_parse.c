@@ -238,6 +238,48 @@ Test(http_parse, fills_the_request)
     }
 }
 
+Test(http_parse, gathers_a_long_head_from_many_pieces)
+{
+    struct sbuf s = {0};
+    sbuf_puts(&s, "GET / HTTP/1.1\r\nHost: a\r\n");
+    for (int i = 0; i < 90; i++)
+        sbuf_printf(&s, "X-%d: %0100d\r\n", i, i);
+    sbuf_puts(&s, "\r\n");
+    for (size_t piece = 1; piece < s.len; piece += piece / 3 + 1) {
+        enum http_parse_result result = HTTP_PARSE_MORE;
+        size_t at = 0, used;
+        begin();
+        for (; at < s.len && result == HTTP_PARSE_MORE; at += used)
+            result = http_parse_feed(&parse, &req, limits, (const uint8_t *)s.p + at, MIN_OF(piece, s.len - at), &used);
+        cr_assert_eq(result, HTTP_PARSE_DONE, "pieces of %zu: %s", piece, parse.reason);
+        cr_assert_eq(at, s.len);
+        cr_assert_eq(req.header_count, 91);
+        cr_assert(str_eq(req.headers[90].name, STR("X-89")));
+        cr_assert_eq(req.headers[90].value.len, 100);
+        end();
+    }
+    sbuf_fini(&s);
+}
+
+Test(http_parse, names_the_methods)
+{
+    static const struct {
+        const char *text;
+        enum http_method method;
+    } rows[] = {{"GET", HTTP_M_GET},       {"HEAD", HTTP_M_HEAD},       {"PUT", HTTP_M_PUT},    {"POST", HTTP_M_POST},
+                {"DELETE", HTTP_M_DELETE}, {"OPTIONS", HTTP_M_OPTIONS}, {"PATCH", HTTP_M_OTHER}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct sbuf s = {0};
+        size_t used;
+        sbuf_printf(&s, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", rows[i].text);
+        begin();
+        cr_assert_eq(feed(limits, (struct str){s.p, s.len}, 2, &used), HTTP_PARSE_DONE);
+        cr_assert_eq(req.method, rows[i].method, "%s", rows[i].text);
+        end();
+        sbuf_fini(&s);
+    }
+}
+
 Test(http_parse, reduces_absolute_form_to_origin_form)
 {
     static const struct {

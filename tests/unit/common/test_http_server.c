@@ -314,6 +314,49 @@ Test(http_server, a_bad_header_becomes_a_500_and_never_splits)
     cr_assert_eq(peer_count(&peer, "0123456789"), 0);
 }
 
+Test(http_server, headers_pass_both_ways_until_the_head_would_be_too_large)
+{
+    peer_puts(&peer, "GET /headers?40 HTTP/1.1\r\nHost: a\r\nX-Say: one\r\nx-sAY: two \r\nX-Say: three\r\n\r\n");
+    GOT("\r\n\r\nheaders");
+    cr_assert_eq(peer_count(&peer, " of 40\r\n"), 40);
+    cr_assert_eq(peer_count(&peer, "X-39: 39 of 40\r\nX-Said: one\r\nX-Said: two\r\n"), 1);
+    peer_puts(&peer, "GET /headers?3000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    GOT("HTTP/1.1 500 Internal Server Error\r\n");
+    cr_assert_eq(peer_count(&peer, "\r\n\r\nheaders"), 1);
+    peer_puts(&peer, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    GOT("\r\n\r\nhello");
+}
+
+Test(http_server, continue_waits_its_turn_behind_a_full_socket)
+{
+    toy.send_buffer = 4096;
+    for (unsigned round = 0; round < 60; round++) {
+        char text[200];
+        peer_close(&peer);
+        peer_open_small(&peer, toy.loop, toy.port, 4096);
+        snprintf(text, sizeof text,
+                 "GET /big?%u HTTP/1.1\r\nHost: a\r\n\r\n"
+                 "PUT /late HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
+                 3000 + round * 293);
+        peer_puts(&peer, text);
+        turns(toy.loop, 1); /* nobody reads */
+        GOT("bHTTP/1.1 100 Continue\r\n\r\n");
+        peer_puts(&peer, "xyz");
+        GOT("100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n");
+        cr_assert_eq(peer_count(&peer, "100 Continue"), 1);
+    }
+}
+
+Test(http_server, bad_chunking_in_a_body_that_nobody_reads_ends_the_connection)
+{
+    peer_puts(&peer, "PUT /refuse HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    GOT("\r\n\r\nno");
+    peer_puts(&peer, "5\r\nhelloX\r\n0\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    cr_assert(peer_until_end(&peer));
+    cr_assert(peer.eof);
+    cr_assert_eq(peer_count(&peer, "HTTP/1.1 "), 1);
+}
+
 Test(http_server, an_aborted_stream_is_an_error_for_the_client)
 {
     static const char *const targets[] = {"/cut?1000000", "/short", "/long", "/cut?65537"};
@@ -449,7 +492,6 @@ static void gone_sent(struct http_req *r, int err)
 
 Test(http_server, every_call_on_a_gone_peer_is_harmless)
 {
-    static const struct http_body no_body = {0};
     for (int way = 0; way < 4; way++) {
         peer_close(&peer);
         peer_open(&peer, toy.loop, toy.port);
@@ -459,7 +501,6 @@ Test(http_server, every_call_on_a_gone_peer_is_harmless)
         toy.busy_count = 0;
         peer_reset(&peer);
         cr_assert(TURN_UNTIL(toy.loop, http_gone(r)));
-        (void)no_body;
         if (way == 0) {
             http_reply_head(r, 200, NULL, 0);
         } else if (way == 1) {
@@ -532,24 +573,27 @@ Test(http_server, a_giant_chunk_extension_is_refused)
 
 Test(http_server, closing_lets_what_runs_end_and_takes_no_more)
 {
-    struct peer idle, late;
+    struct peer idle, partial;
     peer_open(&idle, toy.loop, toy.port);
+    peer_open(&partial, toy.loop, toy.port);
+    peer_puts(&partial, "GET /hello HT");
     peer_puts(&peer, "GET /busy HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     cr_assert(TURN_UNTIL(toy.loop, toy.busy_count == 1));
     http_server_close(toy.server, 60000, NULL, NULL);
     cr_assert(peer_until_end(&idle));
+    cr_assert(peer_until_end(&partial));
     toy_release(&toy);
     GOT("Connection: close\r\n");
     cr_assert(peer_until_end(&peer));
     cr_assert(peer.eof);
     cr_assert_eq(peer_count(&peer, "hello"), 0);
     peer_close(&idle);
+    peer_close(&partial);
     peer_close(&peer);
     turns(toy.loop, 20);
     cr_assert_eq(toy.heads, toy.dones);
     loop_destroy(toy.loop); /* asserts that every handle is closed */
     open_both();
-    (void)late;
 }
 
 Test(http_server, closing_resets_what_outlives_the_deadline)
@@ -560,8 +604,6 @@ Test(http_server, closing_resets_what_outlives_the_deadline)
     peer_open(&second, toy.loop, toy.port);
     peer_puts(&second, "GET /busy HTTP/1.1\r\nHost: a\r\n\r\n");
     cr_assert(TURN_UNTIL(toy.loop, toy.busy_count == 1));
-    bool *closed = &toy.closed;
-    (void)closed;
     http_server_close(toy.server, 30, NULL, NULL);
     turns(toy.loop, 60);
     cr_assert(http_gone(toy.busy[0]));
