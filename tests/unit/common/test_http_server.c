@@ -329,22 +329,44 @@ Test(http_server, headers_pass_both_ways_until_the_head_would_be_too_large)
 
 Test(http_server, continue_waits_its_turn_behind_a_full_socket)
 {
+    static const char put[] = "PUT /late HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n";
     toy.send_buffer = 4096;
-    for (unsigned round = 0; round < 60; round++) {
-        char text[200];
+    for (unsigned before = 1; before < 100;
+         before++) { /* answers that nobody reads yet: one of these counts fills it */
         peer_close(&peer);
         peer_open_small(&peer, toy.loop, toy.port, 4096);
-        snprintf(text, sizeof text,
-                 "GET /big?%u HTTP/1.1\r\nHost: a\r\n\r\n"
-                 "PUT /late HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
-                 3000 + round * 293);
-        peer_puts(&peer, text);
-        turns(toy.loop, 1); /* nobody reads */
-        GOT("bHTTP/1.1 100 Continue\r\n\r\n");
+        for (unsigned i = 0; i < before; i++)
+            peer_puts(&peer, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+        peer_puts(&peer, put);
+        turns(toy.loop, 1);
+        GOT("helloHTTP/1.1 100 Continue\r\n\r\n");
         peer_puts(&peer, "xyz");
         GOT("100 Continue\r\n\r\nHTTP/1.1 202 Accepted\r\n");
         cr_assert_eq(peer_count(&peer, "100 Continue"), 1);
+        cr_assert_eq(peer_count(&peer, "hello"), before);
+        if (before % 2) /* and the same with a peer that leaves then */
+            continue;
+        peer_close(&peer);
+        peer_open_small(&peer, toy.loop, toy.port, 4096);
+        for (unsigned i = 0; i < before; i++)
+            peer_puts(&peer, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+        peer_puts(&peer, put);
+        peer_reset(&peer);
+        cr_assert(TURN_UNTIL(toy.loop, toy.heads == toy.dones));
     }
+}
+
+Test(http_server, continue_is_sent_for_an_empty_body_too)
+{
+    /* botocore before 1.36 waits for it whatever the length. */
+    peer_puts(&peer, "PUT /count HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
+    GOT("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n");
+    cr_assert_eq(peer_count(&peer, "Connection: close"), 0);
+    peer_puts(&peer, "PUT /refuse HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nExpect: 100-continue\r\n\r\n");
+    GOT("HTTP/1.1 403 Forbidden\r\n");
+    GOT("Connection: close\r\n");
+    cr_assert(peer_until_end(&peer));
+    cr_assert_eq(peer_count(&peer, "100 Continue"), 1);
 }
 
 Test(http_server, bad_chunking_in_a_body_that_nobody_reads_ends_the_connection)
