@@ -206,25 +206,27 @@ void http_net_close(struct http_conn *c, bool reset)
 
 /* ---- beginnings ---- */
 
+/* "127.0.0.1:50312", "[::1]:50312"; an IPv4 peer of a listener for both families is written as IPv4. */
 static void write_peer(struct http_conn *c)
 {
     struct sockaddr_storage a = {0};
     int len = sizeof a;
     char ip[48] = "";
-    uint16_t port = 0;
-    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&a, &len) == 0) {
-        const void *any = &a;
-        const struct sockaddr_in *v4 = any;
-        const struct sockaddr_in6 *v6 = any;
-        if (a.ss_family == AF_INET) {
-            uv_ip4_name(v4, ip, sizeof ip);
-            port = ntohs(v4->sin_port);
-        } else {
-            uv_ip6_name(v6, ip, sizeof ip);
-            port = ntohs(v6->sin6_port);
-        }
-    }
-    snprintf(c->peer, sizeof c->peer, a.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", ip, port);
+    const void *any = &a;
+    const struct sockaddr_in *v4 = any;
+    const struct sockaddr_in6 *v6 = any;
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&a, &len) != 0)
+        return;
+    bool mapped = a.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
+    if (a.ss_family == AF_INET)
+        uv_ip4_name(v4, ip, sizeof ip);
+    else if (mapped)
+        uv_inet_ntop(AF_INET, v6->sin6_addr.s6_addr + 12, ip, sizeof ip);
+    else
+        uv_ip6_name(v6, ip, sizeof ip);
+    bool six = a.ss_family == AF_INET6;
+    unsigned port = ntohs(six ? v6->sin6_port : v4->sin_port);
+    snprintf(c->peer, sizeof c->peer, six && !mapped ? "[%s]:%u" : "%s:%u", ip, port);
 }
 
 int http_net_accept(struct http_conn *c)

@@ -2,6 +2,7 @@
 #include "tests/lib/http_peer.h"
 #include "tests/lib/http_toy.h"
 #include <criterion/criterion.h>
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -662,6 +663,36 @@ Test(http_server, a_bad_or_taken_address_is_told_in_a_sentence)
         cr_assert_eq(err, 0, "%s: %s", good[i], why);
         cr_assert_neq(http_server_port(s), 0);
         http_server_close(s, 0, NULL, NULL);
+        turns(toy.loop, 5);
+    }
+}
+
+static void tell_peer(void *ctx, struct http_req *r)
+{
+    (void)ctx;
+    http_reply(r, 200, NULL, str_c(r->peer));
+}
+
+Test(http_server, tells_who_asks_and_answers_refusals_without_a_handler_for_them)
+{
+    struct http_handler handler = {.on_head = tell_peer};
+    struct http_server *s;
+    char why[200], want[64];
+    static const char *const listen[] = {"127.0.0.1:0", ":0"};
+    for (size_t i = 0; i < ARRAY_LEN(listen); i++) {
+        cr_assert_eq(http_server_open(toy.loop, listen[i], NULL, &handler, &s, why, sizeof why), 0, "%s", why);
+        struct peer p;
+        struct sockaddr_in a = {0};
+        peer_open(&p, toy.loop, http_server_port(s));
+        getsockname(p.fd, (struct sockaddr *)&a, &(socklen_t){sizeof a});
+        snprintf(want, sizeof want, "\r\n\r\n127.0.0.1:%u", ntohs(a.sin_port));
+        peer_puts(&p, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        cr_assert(peer_until(&p, want), "%s: %s", listen[i], p.got.p);
+        peer_puts(&p, "GET / HTTP/1.1\r\n\r\n");
+        cr_assert(peer_until(&p, "\r\n\r\n400 Bad Request: no Host header\n"));
+        cr_assert(peer_until_end(&p));
+        peer_close(&p);
+        http_server_close(s, 100, NULL, NULL);
         turns(toy.loop, 5);
     }
 }
