@@ -132,13 +132,28 @@ static void close_floors(struct serve *s)
         close_store(s);
 }
 
+static void socket_closed(void *ctx)
+{
+    struct serve *s = ctx;
+    s->socket = NULL;
+    close_floors(s);
+}
+
+static void close_socket(struct serve *s)
+{
+    if (s->socket)
+        node_socket_close(s->socket, socket_closed, s);
+    else
+        close_floors(s);
+}
+
 static void listener_closed(void *ctx)
 {
     struct serve_listener *l = ctx;
     struct serve *s = l->serve;
     l->server = NULL;
     if (!s->listeners[SERVE_S3].server && !s->listeners[SERVE_CONTROL].server)
-        close_floors(s);
+        close_socket(s);
 }
 
 static void serve_stop(struct serve *s, int exit_code)
@@ -157,7 +172,7 @@ static void serve_stop(struct serve *s, int exit_code)
                           &s->listeners[i]);
     }
     if (!waits)
-        close_floors(s);
+        close_socket(s);
 }
 
 static void on_signal(void *ctx, int signo)
@@ -173,6 +188,15 @@ static void on_signal(void *ctx, int signo)
 }
 
 /* ---- start ---- */
+
+/* A convenience: without it the server is whole for everybody else. */
+static void open_socket(struct serve *s)
+{
+    char path[4096], why[4352];
+    snprintf(path, sizeof(path), "%s/%s", s->dirs[0], NODE_SOCKET_NAME);
+    if (node_socket_open(s->loop, node_peer(s->node), path, &s->socket, why, sizeof(why)) != 0)
+        log_event(LOG_WARN, "socket.none", "why=%s", log_quote(str_c(why)));
+}
 
 static void control_ready(void *ctx, int err)
 {
@@ -199,6 +223,7 @@ static void control_ready(void *ctx, int err)
     s->listeners[SERVE_S3].handler = gateway_handler(s->gateway);
     s->listeners[SERVE_CONTROL].handler = control_handler(s->control);
     s->listeners[SERVE_S3].open = s->listeners[SERVE_CONTROL].open = true;
+    open_socket(s);
     s->ready = true;
     log_event(LOG_INFO, "serve.ready", "drives=%u disk=%s took_ms=%llu", s->dir_count, s->disk->name,
               (unsigned long long)((loop_now_ns(s->loop) - s->started_ns) / MS_NS));

@@ -8,6 +8,7 @@
 #include "common/disk.h"
 #include "gateway-s3/gateway.h"
 #include "node/node.h"
+#include "node/serve_socket.h"
 
 enum serve_server { SERVE_S3, SERVE_CONTROL, SERVE_SERVERS };
 
@@ -43,6 +44,7 @@ struct serve {
     struct work *work;
     struct disk *disk;
     struct node *node;
+    struct node_socket *socket; /* for programs on this machine (client/lectern.h); NULL: none */
     struct client *client;
     struct control *control;
     struct gateway *gateway;
