@@ -31,7 +31,8 @@ struct watch {
 };
 
 #define POLICY                                                                                                         \
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src *; media-src * blob: data:; img-src * data:; "     \
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src *; media-src * blob: data:; img-src * "      \
+    "data:; "                                                                                                          \
     "worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 static void add(struct watch *w, const char *path, const char *type, const void *bytes, size_t len)
