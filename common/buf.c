@@ -173,5 +173,9 @@ void bufpool_cancel(struct bufpool *p, struct bufpool_wait *w)
 
 size_t bufpool_used_bytes(const struct bufpool *p)
 {
-    return p->used_bytes;
+    pthread_mutex_t *lock = (pthread_mutex_t *)&p->lock; /* an unref may come from a work thread meanwhile */
+    pthread_mutex_lock(lock);
+    size_t used = p->used_bytes;
+    pthread_mutex_unlock(lock);
+    return used;
 }
