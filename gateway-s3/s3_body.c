@@ -224,6 +224,20 @@ static enum s3_error declared_length(struct s3_request *s)
     return S3_EntityTooLarge;
 }
 
+static enum s3_error open_set(struct s3_request *s, enum checksum_kind fallback)
+{
+    struct s3_body *b = &s->body;
+    enum checksum_kind kind = b->want.kind != CHECKSUM_NONE ? b->want.kind : fallback;
+    b->set = calloc(1, sizeof *b->set);
+    if (!b->set)
+        return S3_InternalError;
+    if (checksum_set_init(b->set, kind, s->sig.payload == PAYLOAD_SHA256) == 0)
+        return S3_OK;
+    free(b->set);
+    b->set = NULL;
+    return S3_InternalError;
+}
+
 static enum s3_error prepare(struct s3_request *s, uint64_t max, enum checksum_kind fallback,
                              void (*done)(struct s3_request *s, enum s3_error e))
 {
@@ -246,17 +260,8 @@ static enum s3_error prepare(struct s3_request *s, uint64_t max, enum checksum_k
         }
         b->chunk = chunk;
     }
-    b->set = calloc(1, sizeof *b->set);
-    if (!b->set)
-        return S3_InternalError;
-    enum checksum_kind kind = b->want.kind != CHECKSUM_NONE ? b->want.kind : fallback;
-    if (checksum_set_init(b->set, kind, s->sig.payload == PAYLOAD_SHA256) != 0) {
-        free(b->set);
-        b->set = NULL;
-        return S3_InternalError;
-    }
     b->started = true;
-    return S3_OK;
+    return open_set(s, fallback);
 }
 
 enum s3_error s3_body_to_memory(struct s3_request *s, void (*done)(struct s3_request *s, enum s3_error e))
@@ -286,6 +291,27 @@ enum s3_error s3_body_to_write(struct s3_request *s, bool may_inline, enum check
     if (e == S3_OK)
         http_body_read(s->r, &body_reader);
     return e;
+}
+
+enum s3_error s3_body_form_open(struct s3_request *s, enum checksum_kind fallback,
+                                void (*done)(struct s3_request *s, enum s3_error e))
+{
+    struct s3_body *b = &s->body;
+    assert(!b->started);
+    b->started = true;
+    b->done = done;
+    b->max = S3_OBJECT_MAX;
+    b->declared = UINT64_MAX;
+    enum s3_error e = checksum_wanted(s->r, &b->want);
+    if (e == S3_OK)
+        e = open_set(s, fallback);
+    return e == S3_OK ? s3_write_open(s, UINT64_MAX, true, b->set, &b->write) : e;
+}
+
+void s3_body_form_end(struct s3_request *s)
+{
+    s3_enter(s);
+    client_write_finish(s->body.write, on_written, s);
 }
 
 void s3_body_settled(struct s3_request *s, int status)

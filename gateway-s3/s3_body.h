@@ -40,6 +40,11 @@ enum s3_error s3_body_to_memory(struct s3_request *s, void (*done)(struct s3_req
 /* Streams it into a client_write. fallback: the checksum to compute when the client asked for none. */
 enum s3_error s3_body_to_write(struct s3_request *s, bool may_inline, enum checksum_kind fallback,
                                void (*done)(struct s3_request *s, enum s3_error e));
+/* For a handler that reads the request itself (a form): a write whose digests are prepared, and the end of its bytes. The
+ * handler puts them into s->body.write and counts them in s->body.received. */
+enum s3_error s3_body_form_open(struct s3_request *s, enum checksum_kind fallback,
+                                void (*done)(struct s3_request *s, enum s3_error e));
+void s3_body_form_end(struct s3_request *s);
 /* The metadata change that names the write has been answered (an outcome, or 0), or its fate is unknown (< 0): only a
  * clear refusal gives the fragments back at once; otherwise gc decides by the write id. */
 void s3_body_settled(struct s3_request *s, int status);

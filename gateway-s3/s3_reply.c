@@ -162,6 +162,11 @@ void s3_reply_head(struct s3_request *s, int status, uint64_t content_length)
 
 void s3_reply_xml(struct s3_request *s, struct sbuf *out)
 {
+    s3_reply_xml_as(s, 200, out);
+}
+
+void s3_reply_xml_as(struct s3_request *s, int status, struct sbuf *out)
+{
     if (s3_gone(s)) {
         sbuf_fini(out);
     } else if (s->slow.begun) {
@@ -173,7 +178,7 @@ void s3_reply_xml(struct s3_request *s, struct sbuf *out)
         s3_slow_stop(s);
         s3_header_add(s, "Content-Type", STR("application/xml"));
         s->finished = true;
-        http_reply(s->r, 200, &s->headers, (struct str){out->p, out->len});
+        http_reply(s->r, status, &s->headers, (struct str){out->p, out->len});
         sbuf_fini(out);
     }
 }

@@ -317,6 +317,10 @@ static void run(struct s3_request *s)
         s3_fail(s, e);
         return;
     }
+    if (s->route.op->auth == S3_AUTH_FORM) { /* the signature is inside the body */
+        run_handler(s);
+        return;
+    }
     if (!authenticate(s))
         return;
     bool has_row = s->route.op->target != S3_TARGET_SERVICE && s->route.op->rights;

@@ -100,6 +100,7 @@ void s3_invalid_argument(struct s3_request *s, const char *name, struct str valu
 void s3_reply_empty(struct s3_request *s, int status);
 void s3_reply_head(struct s3_request *s, int status, uint64_t content_length); /* of HEAD */
 void s3_reply_xml(struct s3_request *s, struct sbuf *out); /* 200; frees out; a failed sbuf answers InternalError */
+void s3_reply_xml_as(struct s3_request *s, int status, struct sbuf *out);
 void s3_header_add(struct s3_request *s, const char *name, struct str value);
 void s3_header_addf(struct s3_request *s, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* From now on the answer may begin by itself, as 200 with blanks; then an error comes inside the 200. */

@@ -20,6 +20,7 @@ enum {
     S3_AUTH_PRESIGNED = 2,        /* query */
     S3_AUTH_CHUNKS = 4,           /* header; aws-chunked with signed chunks, with or without trailer */
     S3_AUTH_UNSIGNED_TRAILER = 8, /* header; aws-chunked, unsigned, with trailer */
+    S3_AUTH_FORM = 16,            /* fields of a browser's upload form: judged by the handler */
     S3_AUTH_PLAIN = S3_AUTH_HEADER | S3_AUTH_PRESIGNED,
     S3_AUTH_ANY = S3_AUTH_PLAIN | S3_AUTH_CHUNKS | S3_AUTH_UNSIGNED_TRAILER,
 };

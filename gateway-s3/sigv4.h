@@ -61,6 +61,13 @@ struct sigv4_conf {
  * looked at. */
 enum s3_error sigv4_check(const struct sigv4_conf *conf, struct http_req *r, const struct uri_param *params,
                           size_t param_count, struct sigv4 *ret);
+/* A browser's upload form: the policy, as it was sent, is what is signed. Times and rights are the policy's to judge; the
+ * scope must be ours and of x-amz-date's day. AccessDenied (no policy or signature), AuthorizationQueryParametersError,
+ * InvalidAccessKeyId, SignatureDoesNotMatch. The result says PAYLOAD_UNSIGNED: the form names its checksum itself. */
+struct sigv4_form {
+    struct str algorithm, credential, date, signature, policy; /* p NULL: the field is absent */
+};
+enum s3_error sigv4_form_check(const struct sigv4_conf *conf, const struct sigv4_form *f, struct sigv4 *ret);
 /* Signs a chunk (previous signature, hash of its data) as the streaming form says; also for trailers. */
 void sigv4_chunk_signature(const struct sigv4 *s, const uint8_t previous[32], const uint8_t data_sha256[32],
                            uint8_t ret[32]);
