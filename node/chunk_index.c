@@ -8,7 +8,7 @@
 #include <endian.h>
 #include <stdlib.h>
 
-#define BUCKETS ((size_t)CHUNK_CACHE_MAX * 2)
+#define BUCKETS_LEAST 256 /* a power of two */
 
 struct disk_loc {
     uint64_t segment, offset, seq, oldest;
@@ -42,13 +42,33 @@ static bool entry_idle(const struct chunk_entry *e)
 
 static struct chunk_entry **bucket_of(struct chunk_index *ix, const uint8_t *id)
 {
-    return &ix->buckets[xxh64of(id, FRAG_ID_BYTES, 0) % BUCKETS];
+    return &ix->buckets[xxh64of(id, FRAG_ID_BYTES, 0) & (ix->bucket_count - 1)];
 }
 
 int chunk_index_init(struct chunk_index *ix, struct kv *kv)
 {
-    *ix = (struct chunk_index){.kv = kv, .buckets = calloc(BUCKETS, sizeof *ix->buckets)};
+    *ix = (struct chunk_index){.kv = kv, .bucket_count = BUCKETS_LEAST};
+    ix->buckets = calloc(BUCKETS_LEAST, sizeof *ix->buckets);
     return ix->buckets ? 0 : -ENOMEM;
+}
+
+/* Without memory the chains grow longer. */
+static void buckets_grow(struct chunk_index *ix)
+{
+    struct chunk_index to = {.bucket_count = ix->bucket_count * 4};
+    to.buckets = calloc(to.bucket_count, sizeof *to.buckets);
+    if (!to.buckets)
+        return;
+    for (size_t i = 0; i < ix->bucket_count; i++)
+        for (struct chunk_entry *e = ix->buckets[i], *next; e; e = next) {
+            next = e->hash_next;
+            struct chunk_entry **bucket = bucket_of(&to, e->frag_id);
+            e->hash_next = *bucket;
+            *bucket = e;
+        }
+    free(ix->buckets);
+    ix->buckets = to.buckets;
+    ix->bucket_count = to.bucket_count;
 }
 
 static void entry_free(struct chunk_index *ix, struct chunk_entry *e)
@@ -64,7 +84,7 @@ static void entry_free(struct chunk_index *ix, struct chunk_entry *e)
 
 void chunk_index_fini(struct chunk_index *ix)
 {
-    for (size_t i = 0; ix->buckets && i < BUCKETS; i++)
+    for (size_t i = 0; ix->buckets && i < ix->bucket_count; i++)
         while (ix->buckets[i]) {
             assert(ix->buckets[i]->pins == 0);
             entry_free(ix, ix->buckets[i]);
@@ -83,6 +103,10 @@ struct chunk_entry *chunk_pin(struct chunk_index *ix, const uint8_t frag_id[FRAG
         if (!e)
             return NULL;
         memcpy(e->frag_id, frag_id, FRAG_ID_BYTES);
+        if (ix->count >= ix->bucket_count) {
+            buckets_grow(ix);
+            bucket = bucket_of(ix, frag_id);
+        }
         e->hash_next = *bucket;
         *bucket = e;
         ix->count++;

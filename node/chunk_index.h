@@ -47,7 +47,7 @@ struct chunk_list {
 struct chunk_index {
     struct kv *kv;
     struct chunk_entry **buckets;
-    size_t count;
+    size_t bucket_count, count; /* of entries */
     struct chunk_list idle, dirty, flushing; /* an entry stands in one of them, or (pinned and clean) in none */
 };
 

@@ -25,6 +25,7 @@ struct recover {
     size_t temporary_count, temporary_cap;
     int list_err;
     uint8_t *buf, *page;
+    size_t buf_bytes;
     uint64_t base;
     size_t filled;
     char *why;
@@ -389,15 +390,30 @@ static int scan_feed(struct recover *rc, struct store_segment *seg, struct segme
     uint64_t more = scan->want - have;
     if (scan->verify)
         more = MAX_OF(more, MIB);
-    more = MIN_OF(more, MIN_OF(STORE_SCAN_BYTES - have, scan->limit - rc->base - have));
+    more = MIN_OF(more, MIN_OF(rc->buf_bytes - have, scan->limit - rc->base - have));
     int err = read_some(rc, seg, rc->base + have, rc->buf + have, (size_t)more);
     rc->filled += (size_t)more;
     rc->s->scanned_bytes += more;
     return err;
 }
 
+/* No larger than a record or a segment can be. */
+static int scan_buffer(struct recover *rc, const struct store_segment *seg)
+{
+    size_t want = (size_t)MIN_OF(STORE_SCAN_BYTES, seg->bytes);
+    if (rc->buf_bytes >= want)
+        return 0;
+    free(rc->buf);
+    rc->buf = aligned_alloc(SEGMENT_PAGE, want);
+    rc->buf_bytes = rc->buf ? want : 0;
+    return rc->buf ? 0 : complain(rc, seg->number, "scanning", -ENOMEM);
+}
+
 static int scan_all(struct recover *rc, struct store_segment *seg, struct segment_scan *scan)
 {
+    int no_memory = scan_buffer(rc, seg);
+    if (no_memory)
+        return no_memory;
     rc->base = scan->pos;
     rc->filled = 0;
     for (;;) {
@@ -431,7 +447,8 @@ static int mend(struct recover *rc, struct store_segment *seg, const struct segm
         const struct segment_gap *g = &scan->gaps[i];
         if (g->proven)
             continue;
-        struct segment_record v = {.kind = SEGMENT_VOID, .offset = g->from, .synced = g->from, .seq = s->next_seq++};
+        /* synced stays 0: a VOID proves nothing about the gaps before it, which may not be mended yet. */
+        struct segment_record v = {.kind = SEGMENT_VOID, .offset = g->from, .seq = s->next_seq++};
         v.skip_bytes = g->to - g->from;
         segment_record_encode(&v, seg->uuid, rc->page);
         err = d->ops->write_now(d, seg->file, g->from, rc->page, SEGMENT_PAGE);
@@ -599,9 +616,8 @@ int store_recover(struct store *s, char *why, size_t why_cap)
     struct recover rc = {.s = s, .why = why, .why_cap = why_cap};
     if (why_cap)
         why[0] = '\0';
-    rc.buf = aligned_alloc(SEGMENT_PAGE, STORE_SCAN_BYTES);
     rc.page = aligned_alloc(SEGMENT_PAGE, SEGMENT_PAGE);
-    int err = rc.buf && rc.page ? recover_run(&rc) : -ENOMEM;
+    int err = rc.page ? recover_run(&rc) : -ENOMEM;
     if (err && why_cap && why[0] == '\0')
         snprintf(why, why_cap, "%s: %s", s->conf.dir, err_text(err));
     free(rc.buf);

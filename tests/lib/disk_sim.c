@@ -1,6 +1,6 @@
-/* disk_sim - files are byte arrays; the trace is the list of everything that changed them. A power cut replays the trace
- * into a new disk: each file has what is stable, and of the writes that no completed sync covered what the kind of cut
- * lets through. Names are durable at once, as the real disk syncs the folder before rename and unlink return. */
+/* disk_sim - files are byte arrays; the trace is the list of everything that changed them. A power cut replays the
+ * trace into a new disk: each file has what is stable, and of the writes that no completed sync covered what the kind
+ * of cut lets through. Names are durable at once, as the real disk syncs the folder before rename and unlink return. */
 #include "tests/lib/disk_sim.h"
 #include "common/err.h"
 #include <pthread.h>
@@ -115,6 +115,8 @@ static struct sim_file *file_add(struct disk_sim *s, const char *path)
 static void file_put(struct sim_file *f, uint64_t offset, const uint8_t *p, size_t n)
 {
     size_t end = (size_t)offset + n;
+    if (n == 0)
+        return;
     if (end > f->cap) {
         f->cap = (size_t)align_up(end, 65536);
         f->bytes = realloc(f->bytes, f->cap);
@@ -256,7 +258,8 @@ static size_t read_at(const struct sim_file *f, uint64_t offset, void *p, size_t
     return got;
 }
 
-static size_t write_begin(struct disk_sim *s, struct sim_file *f, uint64_t offset, const struct iovec *iov, unsigned count)
+static size_t write_begin(struct disk_sim *s, struct sim_file *f, uint64_t offset, const struct iovec *iov,
+                          unsigned count)
 {
     size_t n = 0;
     for (unsigned i = 0; i < count; i++)

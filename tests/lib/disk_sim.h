@@ -1,6 +1,6 @@
 /* disk_sim - a disk in memory that forgets: every write that no sync covered may be kept, dropped or torn at 512 bytes
- * when the power is cut. The n-th call can be made to fail. Everything that changes a file is kept as a trace, so that a
- * test can cut the power after every single step of a run, without running it again.
+ * when the power is cut. The n-th call can be made to fail. Everything that changes a file is kept as a trace, so that
+ * a test can cut the power after every single step of a run, without running it again.
  *
  * Concurrent requests complete on the loop in an order that the seed decides.
  * Thread: as common/disk.h; notes may come from any thread. Memory: disk_sim_create and disk_sim_cut return owned. */
@@ -11,7 +11,7 @@
 
 struct disk_sim;
 int disk_sim_create(struct loop *loop, uint64_t seed, struct disk_sim **ret_sim);
-struct disk *disk_sim_disk(struct disk_sim *s); /* destroy through its vtable */
+struct disk *disk_sim_disk(struct disk_sim *s);             /* destroy through its vtable */
 void disk_sim_capacity(struct disk_sim *s, uint64_t bytes); /* file bytes that fit; default 1 GiB */
 
 /* The n-th call from now fails with err (1: the next; 0: none); calls are counted over reads, writes, syncs and the

@@ -106,26 +106,48 @@ static const struct kv_ops sim_ops = {.get = sim_get,
                                       .bytes = sim_bytes,
                                       .close = sim_close};
 
-int kv_sim_create(struct disk_sim *disk, struct kv **ret_kv)
+/* What is in it already is there whatever is cut: one synced batch before the first step. */
+static int begin(struct kv_sim *s)
+{
+    struct kv_batch all;
+    kv_batch_init(&all);
+    struct kv_iter *it = s->mem->ops->iter(s->mem);
+    if (!it)
+        return -ENOMEM;
+    for (it->ops->seek(it, STR("")); it->ops->valid(it); it->ops->next(it))
+        kv_batch_put(&all, it->ops->key(it), it->ops->value(it));
+    it->ops->close(it);
+    keep(s, &all, true);
+    s->kept[0].step = 0;
+    kv_batch_fini(&all);
+    return 0;
+}
+
+int kv_sim_wrap(struct disk_sim *disk, struct kv *mem, struct kv **ret_kv)
 {
     struct kv_sim *s = calloc(1, sizeof *s);
-    int err = s ? kv_mem_open(&s->mem) : -ENOMEM;
-    if (err) {
-        free(s);
-        return err;
-    }
+    if (!s)
+        return -ENOMEM;
     s->kv.ops = &sim_ops;
+    s->mem = mem;
     s->disk = disk;
     pthread_mutex_init(&s->lock, NULL);
     *ret_kv = &s->kv;
-    return 0;
+    return begin(s);
+}
+
+int kv_sim_create(struct disk_sim *disk, struct kv **ret_kv)
+{
+    struct kv *mem;
+    int err = kv_mem_open(&mem);
+    return err ? err : kv_sim_wrap(disk, mem, ret_kv);
 }
 
 int kv_sim_cut(struct kv *kv, size_t steps, bool keep_all, uint64_t seed, struct kv **ret_kv)
 {
     struct kv_sim *s = sim_of(kv);
     size_t there = 0, synced = 0;
-    for (; there < s->count && s->kept[there].step < steps; there++)
+    for (; there < s->count && (s->kept[there].step < steps || there == 0); there++)
         if (s->kept[there].synced)
             synced = there + 1;
     size_t n = keep_all ? there : synced + (size_t)(seed % (there - synced + 1));

@@ -5,7 +5,8 @@
 #include "common/kv.h"
 #include "tests/lib/disk_sim.h"
 
-int kv_sim_create(struct disk_sim *disk, struct kv **ret_kv); /* borrows the disk: its trace tells when */
+int kv_sim_create(struct disk_sim *disk, struct kv **ret_kv);               /* borrows the disk: its trace tells when */
+int kv_sim_wrap(struct disk_sim *disk, struct kv *mem, struct kv **ret_kv); /* the same around a kv_mem; takes it */
 /* The kv (a kv_mem) that is found when the power was cut after `steps` of the disk's trace: every batch up to the last
  * synced one, and as many of the later ones as the seed says (keep_all: all of them, a killed process). */
 int kv_sim_cut(struct kv *kv, size_t steps, bool keep_all, uint64_t seed, struct kv **ret_kv);

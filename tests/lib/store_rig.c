@@ -32,10 +32,31 @@ static void kv_begin(struct store_rig *r)
 
 void store_rig_init(struct store_rig *r, const char *engine, uint64_t segment_bytes)
 {
-    *r = (struct store_rig){.segment_bytes = segment_bytes, .owns_loop = true};
+    store_rig_init_clock(r, engine, segment_bytes, NULL);
+}
+
+void store_rig_sub(struct store_rig *r, const struct store_rig *parent, struct disk_sim *sim, struct kv *kv)
+{
+    *r = (struct store_rig){.loop = parent->loop,
+                            .work = parent->work,
+                            .disk = disk_sim_disk(sim),
+                            .sim = sim,
+                            .kv = kv,
+                            .segment_bytes = parent->segment_bytes,
+                            .compact_percent = parent->compact_percent,
+                            .clock = parent->clock};
+    memcpy(r->dir, parent->dir, sizeof r->dir);
+    memcpy(r->drive_id, parent->drive_id, sizeof r->drive_id);
+}
+
+void store_rig_init_clock(struct store_rig *r, const char *engine, uint64_t segment_bytes, struct clock_manual *clock)
+{
+    *r = (struct store_rig){.segment_bytes = segment_bytes, .owns_loop = true, .clock = clock};
     memset(r->drive_id, 0xd1, sizeof r->drive_id);
     log_set_level(LOG_ERROR + 1);
-    int err = loop_create(clock_real(), &r->loop);
+    if (clock)
+        clock_manual_init(clock, 0);
+    int err = loop_create(clock ? &clock->clock : clock_real(), &r->loop);
     err = err ? err : work_create(r->loop, 2, &r->work);
     if (err)
         die("loop", err);
@@ -84,7 +105,7 @@ void store_rig_fini(struct store_rig *r)
     loop_destroy(r->loop);
 }
 
-int store_rig_open(struct store_rig *r)
+int store_rig_recover(struct store_rig *r)
 {
     char path[300];
     snprintf(path, sizeof path, "%s/segments", r->dir);
@@ -97,7 +118,12 @@ int store_rig_open(struct store_rig *r)
                               .segment_bytes = r->segment_bytes,
                               .compact_percent = r->compact_percent};
     memcpy(conf.drive_id, r->drive_id, sizeof conf.drive_id);
-    int err = store_open(&conf, &r->store, r->why, sizeof r->why);
+    return store_open(&conf, &r->store, r->why, sizeof r->why);
+}
+
+int store_rig_open(struct store_rig *r)
+{
+    int err = store_rig_recover(r);
     if (err == 0)
         store_start(r->store);
     return err;
@@ -105,10 +131,14 @@ int store_rig_open(struct store_rig *r)
 
 void store_rig_until(struct store_rig *r, const bool *done)
 {
-    uint64_t end = loop_now_ns(r->loop) + 20 * SEC_NS;
-    while (!*done) {
+    uint64_t end = 0;
+    for (unsigned turn = 0; !*done; turn++) {
         loop_turn(r->loop);
-        if (loop_now_ns(r->loop) > end)
+        if (turn % 256)
+            continue;
+        uint64_t now = clock_real()->mono_ns(clock_real());
+        end = end ? end : now + 20 * SEC_NS;
+        if (now > end)
             die("no answer in 20 s", -ETIMEDOUT);
     }
 }
@@ -116,8 +146,15 @@ void store_rig_until(struct store_rig *r, const bool *done)
 void store_rig_settle(struct store_rig *r, unsigned ms)
 {
     uint64_t end = loop_now_ns(r->loop) + ms * MS_NS;
-    while (loop_now_ns(r->loop) < end)
+    while (loop_now_ns(r->loop) < end) {
+        if (r->clock)
+            r->clock->mono_now_ns += 5 * MS_NS;
+        for (unsigned i = 0; r->clock && i < 20; i++) {
+            usleep(20); /* the threads' turn */
+            loop_turn(r->loop);
+        }
         loop_turn(r->loop);
+    }
 }
 
 static void flag(void *ctx)
@@ -154,10 +191,10 @@ void store_rig_fill(uint64_t n, uint8_t *p, size_t len)
 
 bool store_rig_same(uint64_t n, uint64_t offset, const uint8_t *p, size_t len)
 {
+    size_t wrong = 0;
     for (size_t i = 0; i < len; i++)
-        if (p[i] != byte_of(n, offset + i))
-            return false;
-    return true;
+        wrong += p[i] != byte_of(n, offset + i);
+    return wrong == 0;
 }
 
 static void written(struct store_write *w)
@@ -196,7 +233,8 @@ int store_rig_read(struct store_rig *r, uint64_t n, uint64_t offset, uint64_t le
     if (rd.status)
         return rd.status;
     uint64_t want = length == 0 || length > len - offset ? len - offset : length;
-    bool same = rd.fragment_bytes == len && rd.data.len == want && store_rig_same(n, offset, slice_data(rd.data), rd.data.len);
+    bool same =
+        rd.fragment_bytes == len && rd.data.len == want && store_rig_same(n, offset, slice_data(rd.data), rd.data.len);
     buf_unref(rd.data.buf);
     return same ? 0 : E_PROTOCOL;
 }

@@ -12,18 +12,23 @@ struct store_rig {
     struct disk_sim *sim; /* NULL: real */
     struct kv *kv;
     struct store *store;
-    char dir[256];   /* of segments and index; real */
+    char dir[256]; /* of segments and index; real */
     char why[512];
     uint64_t segment_bytes;
     unsigned compact_percent;
     uint8_t drive_id[16];
     bool owns_loop;
+    struct clock_manual *clock; /* NULL: the real one; else store_rig_settle moves it */
 };
 
 /* engine: "sim", "io_uring" or "threads". Makes loop, work, disk and kv; opens nothing yet. */
 void store_rig_init(struct store_rig *r, const char *engine, uint64_t segment_bytes);
-void store_rig_fini(struct store_rig *r); /* the store is closed or never was open */
-int store_rig_open(struct store_rig *r);  /* store_open and store_start */
+void store_rig_init_clock(struct store_rig *r, const char *engine, uint64_t segment_bytes, struct clock_manual *clock);
+/* Another one on the same loop and threads, with that disk and kv (takes both), for the state after a power cut. */
+void store_rig_sub(struct store_rig *r, const struct store_rig *parent, struct disk_sim *sim, struct kv *kv);
+void store_rig_fini(struct store_rig *r);   /* the store is closed or never was open */
+int store_rig_open(struct store_rig *r);    /* store_open and store_start */
+int store_rig_recover(struct store_rig *r); /* store_open only: reads, no background work */
 void store_rig_close(struct store_rig *r);
 void store_rig_kv_reopen(struct store_rig *r, bool lose); /* closed store: the index is opened again, or thrown away */
 /* Turns the loop until *done, at most 20 s. */
