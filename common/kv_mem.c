@@ -325,8 +325,15 @@ static void iter_close(struct kv_iter *it)
 }
 
 static const struct kv_iter_ops mem_iter_ops = {
-    .seek = iter_seek, .seek_prev = iter_seek_prev, .valid = iter_valid,   .next = iter_next,   .prev = iter_prev,
-    .key = iter_key,   .value = iter_value,         .status = iter_status, .close = iter_close,
+    .seek = iter_seek,
+    .seek_prev = iter_seek_prev,
+    .valid = iter_valid,
+    .next = iter_next,
+    .prev = iter_prev,
+    .key = iter_key,
+    .value = iter_value,
+    .status = iter_status,
+    .close = iter_close,
 };
 
 static struct kv_iter *mem_iter(struct kv *kv)

@@ -1,23 +1,23 @@
 /* kv_rocks - the door to RocksDB (C API 7.8). One database a directory, one column family, bytes as keys in bytewise
  * order. Options lean to safety: paranoid checks, XXH3 on every block, verified reads, a write-ahead log that recovers
- * to a point in time; level compaction with LZ4, ten bloom bits a key, index and filter blocks inside the block cache so
- * that memory has one bound. */
+ * to a point in time; level compaction with LZ4, ten bloom bits a key, index and filter blocks inside the block cache
+ * so that memory has one bound. */
 #include "common/kv.h"
 #include <rocksdb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CHECKSUM_XXH3         4 /* ROCKSDB_NAMESPACE::kXXH3 */
-#define TABLE_FORMAT          5
-#define BLOOM_BITS            10
-#define BLOCK_BYTES           (16 * KIB)
-#define MEMTABLE_BYTES        (16 * MIB)
-#define BLOCK_CACHE_BYTES     (16 * MIB)
-#define OPEN_FILES_MAX        1000
-#define LOG_FILE_BYTES        (4 * MIB) /* RocksDB's own text log */
-#define LOG_FILES_KEPT        3
-#define BACKGROUND_JOBS       2
-#define SYNC_STEP_BYTES       (1 * MIB)
+#define CHECKSUM_XXH3     4 /* ROCKSDB_NAMESPACE::kXXH3 */
+#define TABLE_FORMAT      5
+#define BLOOM_BITS        10
+#define BLOCK_BYTES       (16 * KIB)
+#define MEMTABLE_BYTES    (16 * MIB)
+#define BLOCK_CACHE_BYTES (16 * MIB)
+#define OPEN_FILES_MAX    1000
+#define LOG_FILE_BYTES    (4 * MIB) /* RocksDB's own text log */
+#define LOG_FILES_KEPT    3
+#define BACKGROUND_JOBS   2
+#define SYNC_STEP_BYTES   (1 * MIB)
 
 struct kv_rocks {
     struct kv kv;
@@ -197,8 +197,15 @@ static void iter_close(struct kv_iter *it)
 }
 
 static const struct kv_iter_ops rocks_iter_ops = {
-    .seek = iter_seek, .seek_prev = iter_seek_prev, .valid = iter_valid,   .next = iter_next,   .prev = iter_prev,
-    .key = iter_key,   .value = iter_value,         .status = iter_status, .close = iter_close,
+    .seek = iter_seek,
+    .seek_prev = iter_seek_prev,
+    .valid = iter_valid,
+    .next = iter_next,
+    .prev = iter_prev,
+    .key = iter_key,
+    .value = iter_value,
+    .status = iter_status,
+    .close = iter_close,
 };
 
 static struct kv_iter *rocks_iter(struct kv *kv)

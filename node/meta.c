@@ -466,8 +466,7 @@ void meta_close_advance(struct meta *m)
 {
     if (!m->closing || m->close_work.run)
         return;
-    if (m->group.step != META_IDLE || m->reads_out > 0 || m->refuse_posted || !meta_gc_close(m) ||
-        !meta_commit_idle(m))
+    if (m->group.step != META_IDLE || m->reads_out > 0 || m->refuse_posted || !meta_gc_close(m) || !meta_commit_idle(m))
         return;
     m->close_work.run = close_run;
     m->close_work.cb = close_done;

@@ -21,21 +21,21 @@
 #include "common/rpc.h"
 #include "common/work.h"
 
-#define META_REPLICAS_MAX    3
-#define META_ID_BYTES        16
-#define META_KEY_MAX         1024         /* bytes of an object's key (AWS, object keys) */
-#define META_BUCKET_MAX      255          /* bytes of a bucket's name */
-#define META_UPLOAD_ID_MAX   128          /* bytes of an upload's id */
-#define META_INLINE_MAX      (64 * KIB)   /* bytes kept inside metadata */
-#define META_LIST_MAX        1000         /* entries of one answer to a list, a smaller limit asks for fewer */
-#define META_DELETE_MAX      1000         /* keys of one OBJECT_DELETE (AWS, DeleteObjects) */
-#define META_PARTS_MAX       10000        /* parts of an upload (AWS, multipart limits) */
-#define META_TXN_MAX         1024         /* compares, puts and deletes of one ROWS_TXN together */
-#define META_TABLE_MAX       64           /* bytes of a table's name */
-#define META_ROW_MAX         (1 * MIB)    /* bytes of a row's value */
-#define META_EXTENTS_INLINE  64           /* extents in an object's row; more go to a manifest row */
-#define META_QUEUE_MAX       65536        /* writes waiting; past it E_UNAVAILABLE */
-#define META_TOMBSTONE_MS    (24 * 3600 * UINT64_C(1000)) /* how long a completed upload answers a retry */
+#define META_REPLICAS_MAX   3
+#define META_ID_BYTES       16
+#define META_KEY_MAX        1024       /* bytes of an object's key (AWS, object keys) */
+#define META_BUCKET_MAX     255        /* bytes of a bucket's name */
+#define META_UPLOAD_ID_MAX  128        /* bytes of an upload's id */
+#define META_INLINE_MAX     (64 * KIB) /* bytes kept inside metadata */
+#define META_LIST_MAX       1000       /* entries of one answer to a list, a smaller limit asks for fewer */
+#define META_DELETE_MAX     1000       /* keys of one OBJECT_DELETE (AWS, DeleteObjects) */
+#define META_PARTS_MAX      10000      /* parts of an upload (AWS, multipart limits) */
+#define META_TXN_MAX        1024       /* compares, puts and deletes of one ROWS_TXN together */
+#define META_TABLE_MAX      64         /* bytes of a table's name */
+#define META_ROW_MAX        (1 * MIB)  /* bytes of a row's value */
+#define META_EXTENTS_INLINE 64         /* extents in an object's row; more go to a manifest row */
+#define META_QUEUE_MAX      65536      /* writes waiting; past it E_UNAVAILABLE */
+#define META_TOMBSTONE_MS   (24 * 3600 * UINT64_C(1000)) /* how long a completed upload answers a retry */
 
 struct meta;
 
@@ -57,11 +57,12 @@ struct meta_conf {
     uint64_t gc_delay_ms;      /* how long replaced or deleted data stays */
     uint64_t upload_expire_ms; /* age at which an unfinished upload is aborted; 0: never */
     bool accept_missing;       /* start below a majority: the operator's word that the missing copies are not newer */
-    /* Tests: the database of a replica, in place of RocksDB in DIR/db; empty asks for it without any row. NULL: RocksDB. */
+    /* Tests: the database of a replica, in place of RocksDB in DIR/db; empty asks for it without any row. NULL:
+     * RocksDB. */
     int (*kv_open)(void *ctx, unsigned replica, bool empty, struct kv **ret_kv);
     /* gc asks for the fragments of these extents to be deleted. done(arg, 0) when every store that can be reached has
-     * done so (what is left is found by scrub), < 0: asked again later. done never runs inside the call. The extents are
-     * borrowed until done. NULL: gc rows are kept (tests). */
+     * done so (what is left is found by scrub), < 0: asked again later. done never runs inside the call. The extents
+     * are borrowed until done. NULL: gc rows are kept (tests). */
     void (*frag_delete)(void *ctx, Pb__Extent *const *extents, size_t n, void (*done)(void *arg, int err), void *arg);
     void *ctx;
 };

@@ -1,4 +1,5 @@
-/* meta_bucket - buckets: one row each. A bucket goes only when no object is left in it; unfinished uploads go with it. */
+/* meta_bucket - buckets: one row each. A bucket goes only when no object is left in it; unfinished uploads go with it.
+ */
 #include "node/meta_op.h"
 
 /* Part rows that one BUCKET_DELETE may take along. */

@@ -1,6 +1,7 @@
-/* meta_commit - drives the core of the replicated log (replication/metalog.h) with real logs and registers. The core says
- * what to append where and when an entry is committed; a replica whose log or database fails is reported to it, and the
- * change of configuration that it then asks for goes to the registers of all replicas, first as a promise, then for good. */
+/* meta_commit - drives the core of the replicated log (replication/metalog.h) with real logs and registers. The core
+ * says what to append where and when an entry is committed; a replica whose log or database fails is reported to it,
+ * and the change of configuration that it then asks for goes to the registers of all replicas, first as a promise, then
+ * for good. */
 #include "node/meta_impl.h"
 #include "common/log.h"
 #include "common/metrics.h"

@@ -5,7 +5,8 @@
 #define GC_EXTENTS_MAX 256 /* extents of one gc row */
 enum { WRITE_COMMITTED = 1, WRITE_CLAIMED = 2 };
 
-int meta_load(struct meta_op *op, struct str key, const ProtobufCMessageDescriptor *type, struct arena *a, void *ret_msg)
+int meta_load(struct meta_op *op, struct str key, const ProtobufCMessageDescriptor *type, struct arena *a,
+              void *ret_msg)
 {
     struct str value;
     int err = meta_view_get(op->view, key, op->scratch, &value);

@@ -6,10 +6,10 @@
 #include "common/log.h"
 #include "common/metrics.h"
 
-#define GC_TICK_MS        1000   /* between rounds, at most; a shorter delay shortens it */
-#define GC_RETRY_MS       30000  /* after a failure */
-#define EXPIRY_TICK_MS    600000 /* between looks for unfinished uploads, at most */
-#define GC_SCRATCH_BYTES  (256 * MIB)
+#define GC_TICK_MS       1000   /* between rounds, at most; a shorter delay shortens it */
+#define GC_RETRY_MS      30000  /* after a failure */
+#define EXPIRY_TICK_MS   600000 /* between looks for unfinished uploads, at most */
+#define GC_SCRATCH_BYTES (256 * MIB)
 
 static void gc_advance(struct meta *m);
 
@@ -199,8 +199,7 @@ static void gc_rpc_done(struct rpc *r)
 static void gc_submit(struct meta *m, int type, const void *req)
 {
     arena_init(&m->gc.rpc_arena, MIB);
-    m->gc.rpc =
-        (struct rpc){.type = (enum rpc_type)type, .req = req, .arena = &m->gc.rpc_arena, .cb = gc_rpc_done};
+    m->gc.rpc = (struct rpc){.type = (enum rpc_type)type, .req = req, .arena = &m->gc.rpc_arena, .cb = gc_rpc_done};
     meta_submit(m, &m->gc.rpc);
 }
 

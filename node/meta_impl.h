@@ -8,14 +8,14 @@
 #include "node/meta_replica.h"
 #include "replication/metalog.h"
 
-#define META_READS         64          /* reads on work threads at once; more wait in order */
-#define META_GROUP_MAX     512         /* requests of one group */
-#define META_GROUP_BYTES   (1 * MIB)   /* a group is full when its batch reaches this */
+#define META_READS         64                   /* reads on work threads at once; more wait in order */
+#define META_GROUP_MAX     512                  /* requests of one group */
+#define META_GROUP_BYTES   (1 * MIB)            /* a group is full when its batch reaches this */
 #define META_BATCH_MAX     (3 * MIB - 64 * KIB) /* one request whose changes are larger is refused: E_LIMIT */
-#define META_SCRATCH_BYTES (256 * MIB) /* memory one request may use while it is judged */
-#define META_GC_ROWS       64          /* gc rows collected at once */
-#define META_GC_EXTENTS    4096        /* and their extents */
-#define META_EXPIRED       16          /* uploads aborted in one round */
+#define META_SCRATCH_BYTES (256 * MIB)          /* memory one request may use while it is judged */
+#define META_GC_ROWS       64                   /* gc rows collected at once */
+#define META_GC_EXTENTS    4096                 /* and their extents */
+#define META_EXPIRED       16                   /* uploads aborted in one round */
 
 struct meta_queue {
     struct rpc *first, *last;
@@ -109,8 +109,8 @@ void meta_close_advance(struct meta *m); /* goes on with meta_close when nothing
 /* meta_start.c: opens the replicas, chooses, fills, makes the first configuration; blocking. */
 int meta_start(struct meta *m, char *why, size_t why_cap);
 
-/* meta_commit.c: the group's entry goes to the log of every in-sync replica; meta_committed runs when it is committed, or
- * never will be (group.err). Never inside the call. */
+/* meta_commit.c: the group's entry goes to the log of every in-sync replica; meta_committed runs when it is committed,
+ * or never will be (group.err). Never inside the call. */
 void meta_commit(struct meta *m);
 void meta_committed(struct meta *m); /* meta.c */
 bool meta_commit_idle(const struct meta *m);

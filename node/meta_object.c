@@ -1,6 +1,6 @@
-/* meta_object - one object: put, get, delete. Small bytes stand in a row of their own beside the object's (so that lists
- * need not carry them), long lists of parts and extents in a manifest row. A change of a key carries the end of what it
- * replaces in the same batch. */
+/* meta_object - one object: put, get, delete. Small bytes stand in a row of their own beside the object's (so that
+ * lists need not carry them), long lists of parts and extents in a manifest row. A change of a key carries the end of
+ * what it replaces in the same batch. */
 #include "node/meta_op.h"
 #include "common/crypt.h"
 
@@ -152,13 +152,15 @@ static int object_fill(struct meta_op *op, const Pb__ObjectPutReq *req, Pb__Obje
     return err;
 }
 
-/* keep_data: the standing version gets another description; its bytes, parts, ETag and checksums stay where they are. */
+/* keep_data: the standing version gets another description; its bytes, parts, ETag and checksums stay where they are.
+ */
 static int object_describe(struct meta_op *op, const Pb__ObjectPutReq *req, const Pb__Object *old, struct arena *a,
                            Pb__Object **ret)
 {
     const Pb__Object *o = req->object;
     struct meta_key k;
-    if (!req->condition || !req->condition->if_version.len || !o->version_id.len || req->inline_data.len || o->n_extents)
+    if (!req->condition || !req->condition->if_version.len || !o->version_id.len || req->inline_data.len ||
+        o->n_extents)
         return -EINVAL;
     int err = meta_condition(req->condition, old);
     if (err)

@@ -1,10 +1,9 @@
 /* meta_op - one request being judged: what every operation of the metadata service gets, and the steps they share.
  *
- * An operation is `int meta_<noun>_<verb>(struct meta_op *op, struct rpc *r)`: it answers 0, an rpc_outcome or an error,
- * builds the reply in r->arena and, when it writes, leaves its changes in op->view (kept only when it answers 0). Reads get a
- * view with no change in it.
- * Thread: a work thread; nothing here touches the service. Memory: replies in r->arena, all else in scratch, which is
- * emptied after every request. */
+ * An operation is `int meta_<noun>_<verb>(struct meta_op *op, struct rpc *r)`: it answers 0, an rpc_outcome or an
+ * error, builds the reply in r->arena and, when it writes, leaves its changes in op->view (kept only when it answers
+ * 0). Reads get a view with no change in it. Thread: a work thread; nothing here touches the service. Memory: replies
+ * in r->arena, all else in scratch, which is emptied after every request. */
 #pragma once
 #include "node/meta_schema.h"
 #include "node/meta_view.h"
@@ -56,7 +55,8 @@ int meta_gc_claim(struct meta_op *op, struct rpc *r);
 /* ---- shared steps ---- */
 
 /* Reads the row and unpacks it into a: 0, KV_NOT_FOUND, errors. */
-int meta_load(struct meta_op *op, struct str key, const ProtobufCMessageDescriptor *type, struct arena *a, void *ret_msg);
+int meta_load(struct meta_op *op, struct str key, const ProtobufCMessageDescriptor *type, struct arena *a,
+              void *ret_msg);
 int meta_store(struct meta_op *op, struct str key, const ProtobufCMessage *msg);
 /* 0, RPC_NO_BUCKET, -EINVAL for a name that cannot be one. */
 int meta_bucket_check(struct meta_op *op, const char *bucket);
@@ -64,7 +64,8 @@ int meta_bucket_check(struct meta_op *op, const char *bucket);
 int meta_object_load(struct meta_op *op, struct str bucket, struct str key, struct arena *a, Pb__Object **ret_object);
 /* existing: NULL when the key has none. 0, RPC_NOT_FOUND, RPC_CONDITION. */
 int meta_condition(const Pb__Condition *c, const Pb__Object *existing);
-/* Puts o in the place of old (NULL: the key is new): its row, its manifest, gc of the old data. o is packed as it is. */
+/* Puts o in the place of old (NULL: the key is new): its row, its manifest, gc of the old data. o is packed as it is.
+ */
 int meta_object_replace(struct meta_op *op, struct str bucket, struct str key, Pb__Object *o, const Pb__Object *old);
 
 /* Commits write ids and records what their extents lack: 0, RPC_CLAIMED. */

@@ -1,5 +1,5 @@
-/* meta_register - a page is: magic, format, length, serial, checksum, then the packed configuration. The valid page with
- * the higher serial holds; the other one is written next. */
+/* meta_register - a page is: magic, format, length, serial, checksum, then the packed configuration. The valid page
+ * with the higher serial holds; the other one is written next. */
 #include "node/meta_register.h"
 #include "common/err.h"
 #include "common/xxh.h"
@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define PAGE        4096
-#define HEAD_BYTES  32
-#define REG_FORMAT  1
+#define PAGE       4096
+#define HEAD_BYTES 32
+#define REG_FORMAT 1
 
 static const char magic[8] = "LECTMETA";
 

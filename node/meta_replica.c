@@ -1,5 +1,6 @@
 /* meta_replica - opening tells good copies from damaged ones, and nothing is repaired here but by replay or by a fill
- * from a good copy. A fill writes the row s/applied last, so a copy that was interrupted has none and counts as damaged. */
+ * from a good copy. A fill writes the row s/applied last, so a copy that was interrupted has none and counts as
+ * damaged. */
 #include "node/meta_replica.h"
 #include "common/log.h"
 #include <dirent.h>
@@ -327,36 +328,39 @@ int meta_replica_fill(struct meta_replica *r, struct meta_replica *from)
     return err;
 }
 
+#define LOG_NAMES_MAX 64
+#define LOG_NAME_MAX  32
 struct log_names {
-    struct meta_replica *replica;
-    const char *dir;
-    int err;
+    char names[LOG_NAMES_MAX][LOG_NAME_MAX];
+    unsigned count;
 };
 
-static void log_unlink(void *ctx, const char *name)
+static void log_seen(void *ctx, const char *name)
 {
     struct log_names *n = ctx;
-    struct disk *disk = n->replica->conf->disk;
-    char path[META_PATH_MAX + 320];
     size_t len = strlen(name);
-    if (len < 4 || (strcmp(name + len - 4, ".log") != 0 && strcmp(name + len - 4, ".tmp") != 0))
-        return;
-    snprintf(path, sizeof path, "%s/%s", n->dir, name);
-    int err = disk->ops->unlink(disk, path);
-    n->err = n->err ? n->err : err;
+    bool ours =
+        len > 4 && len < LOG_NAME_MAX && (strcmp(name + len - 4, ".log") == 0 || strcmp(name + len - 4, ".tmp") == 0);
+    if (ours && n->count < LOG_NAMES_MAX)
+        memcpy(n->names[n->count++], name, len + 1);
 }
 
 /* A log that could not be read is of no use: its files go. */
 static int log_discard(struct meta_replica *r)
 {
-    char dir[META_PATH_MAX + 16];
-    struct log_names names = {r, dir, 0};
+    char dir[META_PATH_MAX + 16], path[META_PATH_MAX + 16 + LOG_NAME_MAX];
+    struct disk *disk = r->conf->disk;
+    struct log_names n = {.count = 0};
     int err = path_in(r, "log", dir, sizeof dir);
     if (!err)
         err = folder_make(dir);
     if (!err)
-        err = r->conf->disk->ops->list(r->conf->disk, dir, log_unlink, &names);
-    return err ? err : names.err;
+        err = disk->ops->list(disk, dir, log_seen, &n);
+    for (unsigned i = 0; !err && i < n.count; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, n.names[i]);
+        err = disk->ops->unlink(disk, path);
+    }
+    return err;
 }
 
 int meta_replica_log_reset(struct meta_replica *r, uint64_t seq)

@@ -18,20 +18,20 @@ enum meta_copy_state {
 struct meta_replica {
     struct meta_conf const *conf; /* of the service */
     struct meta_replica_conf self;
-    unsigned number;              /* in meta_conf.replicas */
+    unsigned number; /* in meta_conf.replicas */
     enum meta_copy_state state;
-    int err;                      /* why it is bad */
+    int err; /* why it is bad */
     char why[128];
     char dir[META_PATH_MAX];
     struct meta_register *reg;
-    Pb__MetaConfig *config;       /* what the register said; borrows the arena given to open */
+    Pb__MetaConfig *config; /* what the register said; borrows the arena given to open */
     struct kv *kv;
     struct metalog_file *log;
     uint64_t applied_epoch, applied_seq;
-    bool failed;                  /* while running: takes nothing more */
+    bool failed; /* while running: takes nothing more */
     struct metalog_append append;
     struct meta_register_write reg_write;
-    bool applying;                /* takes part in applying the group; and how that went */
+    bool applying; /* takes part in applying the group; and how that went */
     int apply_err;
     void (*idle)(struct meta_replica *r); /* its log has nothing under way any more; NULL before the service runs */
     struct meta *owner;

@@ -1,5 +1,6 @@
-/* meta_rows - plain ordered rows of other floors (the control plane's tables, coordination), with compare-and-swap. A row's
- * revision is a number that is never given out twice, so a compare can never be fooled by a row that came back. */
+/* meta_rows - plain ordered rows of other floors (the control plane's tables, coordination), with compare-and-swap. A
+ * row's revision is a number that is never given out twice, so a compare can never be fooled by a row that came back.
+ */
 #include "node/meta_op.h"
 
 #define REVISION_BYTES 8

@@ -148,8 +148,8 @@ int meta_unpack(struct arena *a, const ProtobufCMessageDescriptor *type, struct 
 {
     struct arena_pb alloc = arena_pb(a);
     size_t limit = a->limit_bytes, used = a->used_bytes;
-    ProtobufCMessage *msg = protobuf_c_message_unpack(type, (ProtobufCAllocator *)(void *)&alloc, bytes.len,
-                                                      (const uint8_t *)bytes.p);
+    ProtobufCMessage *msg =
+        protobuf_c_message_unpack(type, (ProtobufCAllocator *)(void *)&alloc, bytes.len, (const uint8_t *)bytes.p);
     if (!msg) /* the library does not tell damage from want of memory: what is left of the arena does */
         return limit - used < bytes.len * 4 + 4096 ? -ENOMEM : E_CORRUPT;
     int err = check_format(msg);

@@ -1,17 +1,13 @@
 /* meta_schema - the rows of metadata: how keys are built and records packed.
  *
  *   b/<bucket>                            Bucket
- *   o/<bucket>\0<key>\0<8-byte slot>      Object; slot zeroes: the null version. Keys hold no NUL, so rows sort as keys do
- *   i/<inline id>                         the bytes of a small object
- *   m/<manifest id>                       Object with nothing but parts and extents, when there are many
- *   u/<bucket>\0<key>\0<upload id>        Upload
- *   p/<upload id>\0<be16 number>          Part
- *   t/<bucket>\0<key>\0<upload id>        Completed: the tombstone that answers a retried Complete
- *   w/<write id>                          WriteRow: committed, or claimed by gc
- *   g/<be64 due ms><be64 serial>          GcRow
- *   r/<write id><be32 stripe><fragment>   RepairRow
- *   x/<table>\0<key>                      be64 revision, then the value
- *   s/applied, s/config, s/counters       MetaApplied, MetaConfig, MetaCounters
+ *   o/<bucket>\0<key>\0<8-byte slot>      Object; slot zeroes: the null version. Keys hold no NUL, so rows sort as keys
+ * do i/<inline id>                         the bytes of a small object m/<manifest id>                       Object
+ * with nothing but parts and extents, when there are many u/<bucket>\0<key>\0<upload id>        Upload p/<upload
+ * id>\0<be16 number>          Part t/<bucket>\0<key>\0<upload id>        Completed: the tombstone that answers a
+ * retried Complete w/<write id>                          WriteRow: committed, or claimed by gc g/<be64 due ms><be64
+ * serial>          GcRow r/<write id><be32 stripe><fragment>   RepairRow x/<table>\0<key>                      be64
+ * revision, then the value s/applied, s/config, s/counters       MetaApplied, MetaConfig, MetaCounters
  *
  * Thread: pure.  Memory: a meta_key is the caller's; packed and unpacked records live in the arena.
  * Errors: E_CORRUPT (a record that does not parse), E_VERSION (a newer format), -ENOMEM. */
@@ -21,12 +17,12 @@
 #include "common/wire.pb-c.h"
 #include "node/meta.h"
 
-#define META_FORMAT      1
-#define META_WRITE_ID    12
-#define META_ROW_ID      16 /* inline and manifest ids */
-#define META_SLOT_BYTES  8
+#define META_FORMAT        1
+#define META_WRITE_ID      12
+#define META_ROW_ID        16 /* inline and manifest ids */
+#define META_SLOT_BYTES    8
 #define META_TABLE_KEY_MAX 1024
-#define META_KEY_CAP     (8 + META_BUCKET_MAX + 1 + META_KEY_MAX + 1 + META_UPLOAD_ID_MAX)
+#define META_KEY_CAP       (8 + META_BUCKET_MAX + 1 + META_KEY_MAX + 1 + META_UPLOAD_ID_MAX)
 
 struct meta_key {
     size_t len;

@@ -1,8 +1,8 @@
 /* meta_start - from some folders on some drives to a running log. The newest configuration that a register knows says
  * who was in sync; among those the copy with the last entry is chosen, so everything that was ever answered is in it.
- * It replays its log; the others replay the same entries, or are filled again where that is not possible. Then, and only
- * then, the logs are emptied and a configuration with a higher epoch is made (R6), first as a promise. Nothing before that
- * step takes anything away from any copy, so a crash in the middle of a start is just another start. */
+ * It replays its log; the others replay the same entries, or are filled again where that is not possible. Then, and
+ * only then, the logs are emptied and a configuration with a higher epoch is made (R6), first as a promise. Nothing
+ * before that step takes anything away from any copy, so a crash in the middle of a start is just another start. */
 #include "node/meta_impl.h"
 #include "common/crypt.h"
 #include "common/log.h"
@@ -16,7 +16,7 @@ struct start {
     const Pb__MetaConfig *newest; /* NULL: a new installation */
     uint64_t highest;             /* epoch seen or promised anywhere */
     struct meta_replica *chosen;
-    bool given_up;                /* below a majority, on the operator's word */
+    bool given_up; /* below a majority, on the operator's word */
 };
 
 static int fail(struct start *s, int err, const char *text)
@@ -119,9 +119,12 @@ static int majority_check(struct start *s)
 static bool never_ran(const struct start *s)
 {
     const struct meta *m = s->m;
-    for (unsigned i = 0; i < m->replica_count; i++)
-        if (m->replicas[i].state == META_COPY_BAD || m->replicas[i].applied_seq > 0)
+    for (unsigned i = 0; i < m->replica_count; i++) {
+        const struct meta_replica *r = &m->replicas[i];
+        bool forgetful = r->state == META_COPY_BAD && !r->config; /* its register may have known better */
+        if (forgetful || r->applied_seq > 0)
             return false;
+    }
     return s->highest <= 1 && (m->replica_count >= m->conf.replica_total || m->conf.accept_missing);
 }
 
@@ -238,7 +241,8 @@ static bool can_replay(const struct start *s, const struct meta_replica *r)
         return false;
     if (run.first_seq <= r->applied_seq)
         return metalog_file_epoch_of(c->log, r->applied_seq) == r->applied_epoch;
-    return member >= 0 && s->newest->members[member]->in_sync; /* what it applied was committed in this epoch or before */
+    return member >= 0 &&
+           s->newest->members[member]->in_sync; /* what it applied was committed in this epoch or before */
 }
 
 static int catch_up(struct start *s, struct meta_replica *r)
@@ -247,7 +251,9 @@ static int catch_up(struct start *s, struct meta_replica *r)
     if (replay && r->applied_seq == s->chosen->applied_seq)
         return 0;
     log_event(LOG_INFO, "metadata_catch_up", "drive=%u by=%s was=%s", r->self.index, replay ? "log" : "copy",
-              log_quote(str_c(r->why[0] ? r->why : r->state == META_COPY_EMPTY ? "empty" : "behind")));
+              log_quote(str_c(r->why[0]                     ? r->why
+                              : r->state == META_COPY_EMPTY ? "empty"
+                                                            : "behind")));
     int err = replay ? meta_replica_replay(r, s->chosen) : meta_replica_fill(r, s->chosen);
     if (!err)
         err = r->kv->ops->sync(r->kv);
@@ -359,8 +365,7 @@ static struct round round_write_all(struct start *s, const Pb__MetaConfig *c, co
 
 static bool round_won(const struct start *s, const struct round *r, const Pb__MetaConfig *c)
 {
-    bool old = !s->newest || s->given_up ||
-               r->good_old >= metalog_majority((unsigned)s->newest->n_members);
+    bool old = !s->newest || s->given_up || r->good_old >= metalog_majority((unsigned)s->newest->n_members);
     return old && r->good_new >= metalog_majority((unsigned)c->n_members);
 }
 
@@ -410,8 +415,8 @@ static int configure(struct start *s, uint64_t epoch)
                           __builtin_popcount(set), c->n_members, quorum);
         for (unsigned i = 0; i < m->replica_count && at > 0 && (size_t)at < s->why_cap; i++)
             if (m->replicas[i].why[0])
-                at += snprintf(s->why + at, s->why_cap - (size_t)at, " (%s: %s)", m->replicas[i].dir,
-                               m->replicas[i].why);
+                at +=
+                    snprintf(s->why + at, s->why_cap - (size_t)at, " (%s: %s)", m->replicas[i].dir, m->replicas[i].why);
         return E_QUORUM;
     }
     c->epoch = c->promised = epoch;

@@ -221,7 +221,8 @@ int meta_upload_abort(struct meta_op *op, struct rpc *r)
 }
 
 /* The rows of the bucket's uploads; RPC_NOT_EMPTY past max. */
-static int bucket_upload_keys(struct meta_op *op, struct str bucket, size_t max, struct str **ret_keys, size_t *ret_count)
+static int bucket_upload_keys(struct meta_op *op, struct str bucket, size_t max, struct str **ret_keys,
+                              size_t *ret_count)
 {
     struct meta_view_iter it;
     struct meta_key k;

@@ -1,6 +1,6 @@
-/* meta_view - a group's changes are a sorted array of entries over the database: a value, a deletion, or (after an undo)
- * nothing, which lets the database shine through. A group is small, so an array beats a tree. Every change leaves a note
- * of what stood there before; undo plays the notes back and cuts the batch to where the request began. */
+/* meta_view - a group's changes are a sorted array of entries over the database: a value, a deletion, or (after an
+ * undo) nothing, which lets the database shine through. A group is small, so an array beats a tree. Every change leaves
+ * a note of what stood there before; undo plays the notes back and cuts the batch to where the request began. */
 #include "node/meta_view.h"
 #include <stdlib.h>
 

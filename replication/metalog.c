@@ -1,6 +1,6 @@
 /* metalog - all the rules sit in three places: who must hold an entry before it commits (commit_advance: everyone who
- * counts, and a leaver counts until its leave is done), when a configuration is asked for (config_ask: one at a time, a joiner
- * only once it has caught up, never below the quorum), and what a done configuration changes (config_done). */
+ * counts, and a leaver counts until its leave is done), when a configuration is asked for (config_ask: one at a time, a
+ * joiner only once it has caught up, never below the quorum), and what a done configuration changes (config_done). */
 #include "replication/metalog.h"
 #include <stddef.h>
 
@@ -40,8 +40,7 @@ void metalog_init(struct metalog *l, unsigned member_count, unsigned quorum, uin
 {
     assert(member_count > 0 && member_count <= METALOG_MEMBERS_MAX);
     assert(quorum > 0 && set_size(in_set) >= quorum);
-    *l = (struct metalog){
-        .member_count = member_count, .quorum = quorum, .epoch = epoch, .tail = tail, .commit = tail};
+    *l = (struct metalog){.member_count = member_count, .quorum = quorum, .epoch = epoch, .tail = tail, .commit = tail};
     for (unsigned i = 0; i < member_count; i++)
         if (in_set & 1U << i)
             l->members[i] = (struct metalog_member){METALOG_IN, tail};

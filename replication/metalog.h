@@ -1,14 +1,14 @@
 /* metalog - the core of a replicated log: primary-backup with an in-sync set, fenced by configuration epochs. Pure: an
  * event goes in, actions come out; no disks, sockets, clocks or randomness.
  *
- * An entry is committed when it is durable on every in-sync member, and on no fewer than `quorum` of them. A member that
- * fails leaves by a change of configuration; a joiner is waited for before its configuration is asked for (R4), a leaver
- * until the change is known to be done (R5), and nothing is committed meanwhile but what all of both sets hold. The first
- * configuration of a start has a higher epoch than any before (R6): the driver makes it before it calls metalog_init.
- * The driver makes a configuration durable by compare-and-swap (a majority of the replicas' own registers on one machine, the
- * coordination store on many) and says how that went. It applies and answers only what is committed.
- * Thread: one. Memory: the caller's. Errors: METALOG_REFUSED when no entry can be taken.
- * Source: design.md, "Metadata", R1-R9. */
+ * An entry is committed when it is durable on every in-sync member, and on no fewer than `quorum` of them. A member
+ * that fails leaves by a change of configuration; a joiner is waited for before its configuration is asked for (R4), a
+ * leaver until the change is known to be done (R5), and nothing is committed meanwhile but what all of both sets hold.
+ * The first configuration of a start has a higher epoch than any before (R6): the driver makes it before it calls
+ * metalog_init. The driver makes a configuration durable by compare-and-swap (a majority of the replicas' own registers
+ * on one machine, the coordination store on many) and says how that went. It applies and answers only what is
+ * committed. Thread: one. Memory: the caller's. Errors: METALOG_REFUSED when no entry can be taken. Source: design.md,
+ * "Metadata", R1-R9. */
 #pragma once
 #include "common/base.h"
 
@@ -28,7 +28,7 @@ struct metalog_member {
 struct metalog {
     struct metalog_member members[METALOG_MEMBERS_MAX];
     unsigned member_count;
-    unsigned quorum;       /* least size of an in-sync set: a majority of the members */
+    unsigned quorum; /* least size of an in-sync set: a majority of the members */
     uint64_t epoch;
     uint64_t tail, commit; /* last entry taken, last entry committed */
     uint64_t asked_epoch;  /* a configuration is being written; 0: none */
@@ -82,9 +82,9 @@ static inline unsigned metalog_majority(unsigned members)
 
 /* Which copy a start goes on from. A copy that is damaged or lost its register does not count. */
 struct metalog_copy {
-    bool good;             /* its register, log and database can be read */
-    bool in_sync;          /* by the newest configuration that any copy knows */
-    uint64_t epoch, seq;   /* of its last entry */
+    bool good;           /* its register, log and database can be read */
+    bool in_sync;        /* by the newest configuration that any copy knows */
+    uint64_t epoch, seq; /* of its last entry */
 };
 enum { METALOG_NO_COPY = 1 };
 /* force: the operator says that missing copies are not newer; then a copy out of sync may be chosen too. */

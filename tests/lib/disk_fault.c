@@ -140,9 +140,18 @@ static void fault_destroy(struct disk *d)
 }
 
 static const struct disk_ops fault_ops = {
-    .open = fault_open,     .close = fault_close, .submit = fault_submit, .read_now = fault_read,
-    .write_now = fault_write, .size = fault_size,   .rename = fault_rename, .unlink = fault_unlink,
-    .list = fault_list,     .zero = fault_zero,   .space = fault_space,   .destroy = fault_destroy,
+    .open = fault_open,
+    .close = fault_close,
+    .submit = fault_submit,
+    .read_now = fault_read,
+    .write_now = fault_write,
+    .size = fault_size,
+    .rename = fault_rename,
+    .unlink = fault_unlink,
+    .list = fault_list,
+    .zero = fault_zero,
+    .space = fault_space,
+    .destroy = fault_destroy,
 };
 
 int disk_fault_create(struct loop *loop, struct disk *below, struct disk_fault **ret_fault)

@@ -1,8 +1,8 @@
 /* disk_fault - a disk over another one that fails chosen calls: the n-th of those on paths that hold a word.
  *
- * Counted are reads, writes, syncs (blocking and not), open, zero, rename and unlink. A failed write or sync did nothing. Once
- * it has failed a call, it may go on failing (a dead drive) or not.
- * Thread: as disk.h. Memory: disk_fault_create returns owned; destroy does not destroy the disk below. */
+ * Counted are reads, writes, syncs (blocking and not), open, zero, rename and unlink. A failed write or sync did
+ * nothing. Once it has failed a call, it may go on failing (a dead drive) or not. Thread: as disk.h. Memory:
+ * disk_fault_create returns owned; destroy does not destroy the disk below. */
 #pragma once
 #include "common/disk.h"
 

@@ -11,11 +11,11 @@ struct meta_fixture {
     struct meta *meta;
     struct meta_conf conf;
     struct meta_replica_conf replicas[META_REPLICAS_MAX];
-    char dir[128];                          /* removed by fini */
+    char dir[128]; /* removed by fini */
     char dirs[META_REPLICAS_MAX][160];
     char why[256];
-    unsigned deleted_extents;               /* what frag_delete was asked for */
-    int delete_err;                         /* what it answers */
+    unsigned deleted_extents; /* what frag_delete was asked for */
+    int delete_err;           /* what it answers */
     uint8_t deleted_ids[256][12];
     void (*delete_done)(void *arg, int err);
     void *delete_arg;

@@ -20,9 +20,10 @@ static void close_one(void)
 
 TestSuite(meta_list, .init = open_one, .fini = close_one, .timeout = 100);
 
-static const char *const keys[] = {
-    "a", "a/", "a/1", "a/2", "a/b/1", "a/b/2", "a0", "b", "b-x", "b/x", "c//d", "c//e", "\xc3\xa9", "\xc3\xa9/x",
-    "\xf0\x9f\x8e\x93", "z z", "z+z", "z%2Fz"};
+static const char *const keys[] = {"a",     "a/",   "a/1",      "a/2",        "a/b/1",
+                                   "a/b/2", "a0",   "b",        "b-x",        "b/x",
+                                   "c//d",  "c//e", "\xc3\xa9", "\xc3\xa9/x", "\xf0\x9f\x8e\x93",
+                                   "z z",   "z+z",  "z%2Fz"};
 
 static const struct {
     const char *prefix, *delimiter, *after;
@@ -64,8 +65,8 @@ Test(meta_list, prefixes_delimiters_and_markers)
     cr_assert_eq(fix_put(&f, "b2", "other", "x"), 0);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char got[1024];
-        cr_expect_eq(fix_list(&f, "b", rows[i].prefix, rows[i].delimiter, rows[i].after, rows[i].limit, got, sizeof got),
-                     0);
+        cr_expect_eq(
+            fix_list(&f, "b", rows[i].prefix, rows[i].delimiter, rows[i].after, rows[i].limit, got, sizeof got), 0);
         cr_expect_str_eq(got, rows[i].want, "row %zu: %s", i, got);
     }
     char got[64];
@@ -118,8 +119,8 @@ static int by_bytes(const void *a, const void *b)
 }
 
 /* What a listing must say, found by looking at every key. */
-static void model_list(const char *prefix, const char *delimiter, const char *after, bool after_is_prefix, unsigned limit,
-                       struct sbuf *out)
+static void model_list(const char *prefix, const char *delimiter, const char *after, bool after_is_prefix,
+                       unsigned limit, struct sbuf *out)
 {
     char last[32] = "";
     unsigned n = 0;
@@ -146,8 +147,8 @@ static void model_list(const char *prefix, const char *delimiter, const char *af
     }
 }
 
-static bool real_list(const char *prefix, const char *delimiter, const char *after, bool after_is_prefix, unsigned limit,
-                      struct sbuf *out, char next[32], bool *ret_next_is_prefix)
+static bool real_list(const char *prefix, const char *delimiter, const char *after, bool after_is_prefix,
+                      unsigned limit, struct sbuf *out, char next[32], bool *ret_next_is_prefix)
 {
     Pb__ObjectListReq req = PB__OBJECT_LIST_REQ__INIT;
     Pb__ObjectListRep *rep;
@@ -252,8 +253,12 @@ Test(meta_list, buckets_by_owner_prefix_and_page)
         unsigned limit;
         const char *want;
     } cases[] = {
-        {"", "", "", 0, "alpha b beta beta2 gamma"}, {"me", "", "", 2, "alpha b ..."}, {"you", "", "", 10, ""},
-        {"", "beta", "", 10, "beta beta2"},          {"", "", "beta", 10, "beta2 gamma"}, {"", "beta", "beta", 1, "beta2"},
+        {"", "", "", 0, "alpha b beta beta2 gamma"},
+        {"me", "", "", 2, "alpha b ..."},
+        {"you", "", "", 10, ""},
+        {"", "beta", "", 10, "beta beta2"},
+        {"", "", "beta", 10, "beta2 gamma"},
+        {"", "beta", "beta", 1, "beta2"},
         {"", "", "zeta", 10, ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

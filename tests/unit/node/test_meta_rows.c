@@ -123,12 +123,18 @@ Test(meta_rows, a_range_of_one_table)
         bool reverse;
         const char *want;
     } rows[] = {
-        {"", "", 0, false, "a b b\x01 c \xff \xff\xff"}, {"", "", 0, true, "\xff\xff \xff c b\x01 b a"},
-        {"b", "c", 0, false, "b b\x01"},                 {"b", "c", 0, true, "b\x01 b"},
-        {"", "", 2, false, "a b ..."},                   {"", "", 2, true, "\xff\xff \xff ..."},
-        {"b\x01", "", 1, false, "b\x01 ..."},            {"c", "b", 0, false, ""},
-        {"x", "y", 0, true, ""},                         {"\xff\xff", "", 0, false, "\xff\xff"},
-        {"", "a", 0, true, ""},                          {"a", "a", 0, false, ""},
+        {"", "", 0, false, "a b b\x01 c \xff \xff\xff"},
+        {"", "", 0, true, "\xff\xff \xff c b\x01 b a"},
+        {"b", "c", 0, false, "b b\x01"},
+        {"b", "c", 0, true, "b\x01 b"},
+        {"", "", 2, false, "a b ..."},
+        {"", "", 2, true, "\xff\xff \xff ..."},
+        {"b\x01", "", 1, false, "b\x01 ..."},
+        {"c", "b", 0, false, ""},
+        {"x", "y", 0, true, ""},
+        {"\xff\xff", "", 0, false, "\xff\xff"},
+        {"", "a", 0, true, ""},
+        {"a", "a", 0, false, ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         Pb__RowsRangeReq req = PB__ROWS_RANGE_REQ__INIT;
