@@ -83,7 +83,8 @@ void http_conn_end(struct http_conn *c)
         return;
     }
     c->lingering = true;
-    c->linger_ns = c->server->now_ns + HTTP_LINGER_MS * MS_NS;
+    /* A server that stops waits less for a peer that only keeps the connection. */
+    c->linger_ns = c->server->now_ns + (c->server->closing ? HTTP_LINGER_MS / 10 : HTTP_LINGER_MS) * MS_NS;
     http_net_shutdown(c);
 }
 

@@ -150,30 +150,10 @@ static int identity_write(const struct drive *d)
 
 /* ---- opening ---- */
 
-static int make_dirs(const char *dir)
-{
-    char *path = strdup(dir);
-    if (!path)
-        return -ENOMEM;
-    int err = 0;
-    for (char *p = path + 1; err == 0; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        char c = *p;
-        *p = '\0';
-        if (mkdir(path, 0750) < 0 && errno != EEXIST)
-            err = -errno;
-        *p = c;
-        if (c == '\0')
-            break;
-    }
-    free(path);
-    return err;
-}
-
 static int lock(struct drive *d, char *why, size_t why_cap)
 {
-    int err = make_dirs(d->dir);
+    /* Only the last folder is made: a path whose parent is absent is mistyped, or its drive is not mounted. */
+    int err = mkdir(d->dir, 0750) < 0 && errno != EEXIST ? -errno : 0;
     if (err == 0) {
         d->dir_fd = open(d->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         err = d->dir_fd < 0 ? -errno : 0;

@@ -21,11 +21,31 @@ def a_stop_lets_transfers_end_and_a_start_is_quick():
         server.process.send_signal(signal.SIGTERM)
         rest = stream.read()
         check(sha256(head + rest) == sha256(body), "the transfer under way was cut by a graceful stop")
+        server.process.wait(30)  # a second signal would end it at once
         server.stop()
         took = server.start()
         check(sha256(client.get_object(Bucket="bkt", Key="k")["Body"].read()) == sha256(body), "after a restart")
         server.stop()
         print(f"      second start {took:.2f} s (sanitizer build)")
+    finally:
+        server.cleanup()
+
+
+def a_second_signal_ends_at_once():
+    server = Server(env={"LECTERN_STOP_DEADLINE": "60s"})
+    try:
+        server.start()
+        busy = socket.create_connection(("127.0.0.1", server.s3_port))
+        busy.sendall(b"PUT /bkt/k HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n")
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        begun = time.monotonic()
+        if server.process.poll() is None:  # it still waits for the request
+            server.process.send_signal(signal.SIGINT)
+        code = server.process.wait(10)
+        check(code in (0, 130) and time.monotonic() - begun < 5, f"code {code}")
+        busy.close()
     finally:
         server.cleanup()
 
@@ -64,4 +84,4 @@ def an_idle_or_stuck_client_does_not_hold_the_stop():
 
 
 if __name__ == "__main__":
-    main(a_stop_lets_transfers_end_and_a_start_is_quick, mistakes_get_one_clear_sentence, an_idle_or_stuck_client_does_not_hold_the_stop)
+    main(a_stop_lets_transfers_end_and_a_start_is_quick, a_second_signal_ends_at_once, mistakes_get_one_clear_sentence, an_idle_or_stuck_client_does_not_hold_the_stop)
