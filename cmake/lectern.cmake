@@ -35,6 +35,10 @@ function(lectern_compile target)
     target_compile_options(${target} PRIVATE -fsanitize=${LECTERN_SANITIZE} -fno-sanitize-recover=undefined)
     target_link_options(${target} PRIVATE -fsanitize=${LECTERN_SANITIZE})
   endif()
+  # Coverage counters in every library, or the fuzzers are blind past their own file.
+  if(LECTERN_TESTS AND CMAKE_C_COMPILER_ID STREQUAL "Clang" AND LECTERN_SANITIZE MATCHES "address")
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # Pages that a folder embeds: FILE becomes <build>/FOLDER/FILE.inc, included by the .c file that serves it.
