@@ -227,7 +227,7 @@ static void control_ready(void *ctx, int err)
     s->ready = true;
     log_event(LOG_INFO, "serve.ready", "drives=%u disk=%s took_ms=%llu", s->dir_count, s->disk->name,
               (unsigned long long)((loop_now_ns(s->loop) - s->started_ns) / MS_NS));
-    serve_print_ready(s);
+    serve_announce(s);
 }
 
 static void client_ready(void *ctx, int err)

@@ -29,7 +29,9 @@ struct serve_status {
     struct arena arena;
     Pb__StatusReq req;
     bool asking;
-    char *json; /* owned; NULL before the first answer */
+    char *json;                                      /* owned; NULL before the first answer */
+    unsigned k, m, drives;                           /* as the installation is, with drives that are missing now */
+    struct http_server_stats counted[SERVE_SERVERS]; /* what the metrics have already */
 };
 
 struct serve {
@@ -53,6 +55,7 @@ struct serve {
 
     bool stopping;
     bool ready;
+    bool announced;
     int exit_code;
     uint64_t started_ns;
 };
@@ -64,4 +67,5 @@ void serve_status_json(void *serve, struct sbuf *json); /* control_conf.status *
 
 /* "http://127.0.0.1:9000": an address that everybody listens on is shown as one that can be typed. */
 void serve_address(const struct serve *s, enum serve_server which, char *ret, size_t cap);
-void serve_print_ready(const struct serve *s);
+/* Once, when the server is ready and its first status is here. */
+void serve_announce(struct serve *s);

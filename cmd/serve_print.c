@@ -28,23 +28,33 @@ static void print_made(const struct serve *s)
     putchar('\n');
 }
 
-void serve_print_ready(const struct serve *s)
+static void print_head(const struct serve *s)
 {
+    const struct serve_status *st = &s->status;
     char s3[300], control[300];
-    unsigned k, m;
     serve_address(s, SERVE_S3, s3, sizeof(s3));
     serve_address(s, SERVE_CONTROL, control, sizeof(control));
-    node_default_code(s->dir_count, &k, &m);
-    const char *code = conf_str(&s->line->conf, CONF_CODE);
-    char by_number[32];
-    snprintf(by_number, sizeof(by_number), "%u+%u", k, m);
-    printf("Lectern %s serves %u drive%s (code %s, %s)\n\n"
+    printf("Lectern %s serves %u drive%s", LECTERN_VERSION, st->drives, st->drives == 1 ? "" : "s");
+    if (st->serving < st->drives)
+        printf(", of which %u out of service", st->drives - st->serving);
+    if (st->m)
+        printf(" (code %u+%u: any %u may fail, ", st->k, st->m, st->m);
+    else
+        printf(" (%s", st->drives > 1 ? "no parity: none may fail, " : "");
+    printf("%s)\n\n"
            "  S3 API        %s   region %s, path style or BUCKET.%s\n"
            "  Playback      %s/t/...\n"
            "  Control API   %s   /openapi.json, /metrics\n\n",
-           LECTERN_VERSION, s->dir_count, s->dir_count == 1 ? "" : "s", *code ? code : by_number, s->disk->name, s3,
-           conf_str(&s->line->conf, CONF_S3_REGION), conf_str(&s->line->conf, CONF_S3_DOMAIN), s->external_url,
-           control);
+           s->disk->name, s3, conf_str(&s->line->conf, CONF_S3_REGION), conf_str(&s->line->conf, CONF_S3_DOMAIN),
+           s->external_url, control);
+}
+
+void serve_announce(struct serve *s)
+{
+    if (!s->ready || !s->status.json || s->announced)
+        return;
+    s->announced = true;
+    print_head(s);
     print_made(s);
     printf("Try, in another terminal:\n"
            "  lectern status --data %s\n"

@@ -59,13 +59,23 @@ static void set_gauges(const struct serve *s, const Pb__StatusRep *rep)
         metric_set(M_STORE_FREE_BYTES, label, (double)st->free_bytes);
     }
     metric_set(M_META_REPLICAS, NULL, in_sync);
+}
+
+/* The listeners count for themselves; what came since the last look goes to the metrics. */
+static void count_listeners(struct serve *s)
+{
     static const char *const names[SERVE_SERVERS] = {"s3", "control"};
     for (int i = 0; i < SERVE_SERVERS; i++) {
-        struct http_server_stats st;
+        struct http_server_stats now, *old = &s->status.counted[i];
         if (!s->listeners[i].server)
             continue;
-        http_server_stats(s->listeners[i].server, &st);
-        metric_set(M_HTTP_CONNS, names[i], (double)st.conns_open);
+        http_server_stats(s->listeners[i].server, &now);
+        metric_set(M_HTTP_CONNS, names[i], (double)now.conns_open);
+        metric_add(M_HTTP_REQUESTS, names[i], now.requests_total - old->requests_total);
+        metric_add(M_HTTP_REFUSED, names[i], now.refused_total - old->refused_total);
+        metric_add(M_HTTP_IN_BYTES, names[i], now.in_bytes - old->in_bytes);
+        metric_add(M_HTTP_OUT_BYTES, names[i], now.out_bytes - old->out_bytes);
+        *old = now;
     }
 }
 
@@ -83,8 +93,16 @@ static void answered(struct rpc *r)
             free(st->json);
             st->json = text;
         }
+        st->k = rep->k;
+        st->m = rep->m;
+        st->drives = (unsigned)rep->n_stores;
+        st->serving = 0;
+        for (size_t i = 0; i < rep->n_stores; i++)
+            st->serving += strcmp(rep->stores[i]->state, "ok") == 0;
         set_gauges(s, rep);
+        serve_announce(s);
     }
+    count_listeners(s);
     arena_fini(&st->arena);
     if (!s->stopping)
         loop_timer_start(s->loop, &st->timer, STATUS_EVERY_NS);

@@ -65,9 +65,9 @@ static void print_verdict(const struct health *h, const json_t *status, bool col
     const char *on = !colour ? "" : well ? GREEN : h->serving == h->drives ? YELLOW : RED;
     printf("%s%s%s", on, well ? "All well." : "Needs a look:", colour ? PLAIN : "");
     if (h->serving != h->drives)
-        printf(" %zu of %zu drives do not serve.", h->drives - h->serving, h->drives);
+        printf(" %zu of %zu drives out of service.", h->drives - h->serving, h->drives);
     if (h->in_sync != h->metadata)
-        printf(" %zu of %zu metadata copies are not in sync.", h->metadata - h->in_sync, h->metadata);
+        printf(" %zu of %zu metadata copies behind.", h->metadata - h->in_sync, h->metadata);
     if (h->errors || h->corrupt)
         printf(" %llu read or write errors, %llu corrupt blocks since the start.", (unsigned long long)h->errors,
                (unsigned long long)h->corrupt);
@@ -111,8 +111,9 @@ static void print_status(const json_t *status, const struct health *h, bool colo
     printf("code       %llu+%llu, a write is acknowledged when %llu fragments are durable; disk engine %s\n",
            (unsigned long long)number(code, "k"), (unsigned long long)number(code, "m"),
            (unsigned long long)number(code, "write_quorum"), text(status, "disk_engine"));
-    printf("objects    %llu in %llu buckets; %s on the drives, with parity\n",
-           (unsigned long long)number(status, "objects"), (unsigned long long)number(status, "buckets"),
+    uint64_t buckets = number(status, "buckets");
+    printf("objects    %llu in %llu bucket%s; %s on the drives, parity included\n",
+           (unsigned long long)number(status, "objects"), (unsigned long long)buckets, buckets == 1 ? "" : "s",
            human_bytes(h->live, live));
     printf("metadata   %zu of %zu copies in sync, change %llu, epoch %llu\n", h->in_sync, h->metadata,
            (unsigned long long)number(status, "metadata_sequence"),
