@@ -30,7 +30,7 @@ struct serve_status {
     Pb__StatusReq req;
     bool asking;
     char *json;                                      /* owned; NULL before the first answer */
-    unsigned k, m, drives;                           /* as the installation is, with drives that are missing now */
+    unsigned k, m, drives, serving;                  /* as the installation is, with drives that are missing now */
     struct http_server_stats counted[SERVE_SERVERS]; /* what the metrics have already */
 };
 
