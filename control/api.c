@@ -166,11 +166,13 @@ static const struct api_route *route_find(struct call *c, struct http_req *r, ch
 {
     enum http_method method = r->method == HTTP_M_HEAD ? HTTP_M_GET : r->method;
     const struct api_route *found = NULL;
+    const char *path = NULL;
     allow[0] = 0;
     for (size_t i = 0; i < api_route_count; i++) {
         const struct api_route *route = &api_routes[i];
-        if (!fits(route->path, r->path, c->params, &c->param_count))
+        if ((path && strcmp(path, route->path) != 0) || !fits(route->path, r->path, c->params, &c->param_count))
             continue;
+        path = route->path; /* the first template that fits is the path's, whatever the method */
         if (route->method == method) {
             found = route;
             break;

@@ -15,14 +15,14 @@ struct explaining {
     struct str grant_key;
 };
 
-/* Takes a bare token, a path (/t/...) or a URL. False: a URL without a token in it. */
-static bool take_apart(struct call *c, struct explaining *e)
+/* Takes a bare token, a path (/t/...) or a URL; whatever else it may be, it is no token. */
+static void take_apart(struct call *c, struct explaining *e)
 {
     struct str text = str_trim(c->token), raw;
     const char *at = text.len ? memmem(text.p, text.len, "/t/", 3) : NULL;
     if (!at) {
         e->check.token_text = text;
-        return text.len > 0 && !memchr(text.p, '/', text.len);
+        return;
     }
     text = (struct str){at, text.len - (size_t)(at - text.p)};
     for (size_t i = 0; i < text.len; i++) {
@@ -32,7 +32,6 @@ static bool take_apart(struct call *c, struct explaining *e)
     e->has_path = true;
     if (path_media_split(text, &e->check.token_text, &raw) || path_decode(&c->arena, raw, &e->check.path))
         e->deny = DENY_BAD_PATH;
-    return true;
 }
 
 /* A bare token is judged on a path that it covers, so that only the token is judged. */
@@ -188,11 +187,12 @@ void api_explain(struct call *c)
         return;
     }
     c->state = e;
-    if (!c->token.p || !take_apart(c, e)) {
+    if (c->token.len == 0) {
         call_fail(c, API_QUERY_INVALID,
                   "token must be a token, a path /t/TOKEN/... or a whole playback URL, percent-encoded");
         return;
     }
+    take_apart(c, e);
     judge(c, e);
     if (!e->has_claims || !ids_ok(&e->check.token)) {
         explain_answer(c, NULL);

@@ -50,6 +50,11 @@ static json_t *field_type(const struct field *f)
     case FIELD_TEXT:
     case FIELD_TEXT_NULL:
         return text_type(f->min, f->max, f->type == FIELD_TEXT_NULL);
+    case FIELD_PATH: {
+        json_t *type = text_type(f->min, f->max, false);
+        json_object_set_new(type, "pattern", json_string(SCHEMA_PATH_PATTERN));
+        return type;
+    }
     case FIELD_ID:
     case FIELD_NEXT:
         return pattern_type(SCHEMA_ID_PATTERN, f->type == FIELD_NEXT);
@@ -82,6 +87,23 @@ static json_t *field_type(const struct field *f)
     return NULL;
 }
 
+/* Below a prefix that ends with '/' an entry is needed; one that names an object has none. */
+static json_t *lesson_rule(void)
+{
+    return json_pack("[{s:{s:{s:s}, s:{s:s}}, s:[s]}, {s:{s:{s:s}, s:{s:i}}}]", "properties", "prefix", "pattern", "/$",
+                     "entry", "pattern", "[^/]$", "required", "entry", "properties", "prefix", "pattern", "[^/]$",
+                     "entry", "maxLength", 0);
+}
+
+static bool has_required(enum schema s)
+{
+    for (size_t i = 0; i < schema_field_count; i++) {
+        if (schema_fields[i].schema == s && schema_fields[i].required)
+            return true;
+    }
+    return false;
+}
+
 static json_t *schema_type(enum schema s)
 {
     json_t *properties = json_object(), *required = json_array();
@@ -95,8 +117,11 @@ static json_t *schema_type(enum schema s)
         if (f->required)
             json_array_append_new(required, json_string(f->name));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:b}", "type", "object", "description", schema_help(s), "properties",
-                     properties, "required", required, "additionalProperties", schema_open(s));
+    json_t *type = json_pack("{s:s, s:s, s:o, s:o, s:b}", "type", "object", "description", schema_help(s), "properties",
+                             properties, "required", required, "additionalProperties", schema_open(s));
+    if (s == SCHEMA_LessonPut)
+        json_object_set_new(type, "anyOf", lesson_rule());
+    return type;
 }
 
 static json_t *schemas(void)
@@ -133,8 +158,9 @@ static json_t *parameters(const struct api_route *route)
                                                     "at most so many; 100 where absent"));
     }
     if (route->flags & API_TOKEN)
-        json_array_append_new(list, query_parameter("token", true, json_pack("{s:s}", "type", "string"),
-                                                    "a token, a path /t/TOKEN/... or a whole playback URL"));
+        json_array_append_new(list,
+                              query_parameter("token", true, json_pack("{s:s, s:i}", "type", "string", "minLength", 1),
+                                              "a token, a path /t/TOKEN/... or a whole playback URL"));
     return list;
 }
 
@@ -168,7 +194,8 @@ static json_t *operation(const struct api_route *route)
                            parameters(route), "responses", responses(route));
     if (route->request != SCHEMA_None)
         json_object_set_new(op, "requestBody",
-                            json_pack("{s:{s:{s:o}}}", "content", "application/json", "schema", ref(route->request)));
+                            json_pack("{s:b, s:{s:{s:o}}}", "required", has_required(route->request), "content",
+                                      "application/json", "schema", ref(route->request)));
     if (route->admin)
         json_object_set_new(op, "security", json_pack("[{s:[]}]", "admin"));
     return op;

@@ -84,13 +84,16 @@ static struct str text_of(const json_t *v)
     return (struct str){json_string_value(v), json_string_length(v)};
 }
 
-/* 0 is refused: it would mean "never" to us and "long ago" to whoever sent it. */
+/* 0 is refused: it would mean "never" to us and "long ago" to whoever sent it. 5.0 is an integer (JSON Schema, 6.1.1).
+ */
 static bool time_ok(const json_t *v)
 {
-    uint64_t s;
-    if (json_is_integer(v))
-        return json_integer_value(v) > 0 && (uint64_t)json_integer_value(v) <= WHEN_MAX_S;
-    return json_is_null(v) || (json_is_string(v) && when_parse(text_of(v), &s) == 0 && s > 0);
+    int64_t s;
+    if (json_is_number(v)) {
+        double n = json_number_value(v);
+        return n >= 1 && n <= (double)WHEN_MAX_S && n == (double)(int64_t)n;
+    }
+    return json_is_null(v) || (json_is_string(v) && when_parse(text_of(v), &s) == 0);
 }
 
 static bool rights_ok(const json_t *v)
@@ -113,6 +116,7 @@ static const char *field_wrong(const struct field *f, const json_t *v)
 {
     switch (f->type) {
     case FIELD_TEXT:
+    case FIELD_PATH:
         return json_is_string(v) && characters(v) >= f->min && characters(v) <= f->max ? NULL : "text";
     case FIELD_ID:
         return json_is_string(v) && schema_id_ok(text_of(v)) ? NULL : "an id of A-Z a-z 0-9 . _ ~ @ : - with";
@@ -170,12 +174,12 @@ bool schema_check(enum schema s, const json_t *object, char *why, size_t why_cap
 
 uint64_t schema_time(const json_t *value)
 {
-    uint64_t s = 0;
-    if (json_is_integer(value))
-        return (uint64_t)json_integer_value(value);
-    if (json_is_string(value) && when_parse(text_of(value), &s) == 0)
-        return s;
-    return 0;
+    int64_t s = 0;
+    if (json_is_number(value))
+        return (uint64_t)json_number_value(value);
+    if (!json_is_string(value) || when_parse(text_of(value), &s))
+        return 0;
+    return s < 1 ? 1 : MIN_OF((uint64_t)s, WHEN_MAX_S); /* before 1970 is as long ago as 1970 */
 }
 
 unsigned schema_rights(const json_t *value)

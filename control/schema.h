@@ -17,6 +17,7 @@ enum schema {
 enum field_type {
     FIELD_TEXT,
     FIELD_TEXT_NULL,
+    FIELD_PATH, /* of an object, or a prefix of it; control/path.h judges it */
     FIELD_ID,
     FIELD_BUCKET,
     FIELD_NUMBER,
@@ -46,7 +47,9 @@ extern const size_t schema_field_count;
 const char *schema_name(enum schema s);
 const char *schema_help(enum schema s);
 bool schema_open(enum schema s);
-#define SCHEMA_ID_PATTERN     "^(?!\\.{1,2}$)[A-Za-z0-9._~@:-]{1,128}$"
+#define SCHEMA_ID_PATTERN "^(?!\\.{1,2}$)[A-Za-z0-9._~@:-]{1,128}$"
+/* As path.c: no empty, "." or ".." segment, no control character, backslash or ";". */
+#define SCHEMA_PATH_PATTERN   "^(?!/)(?!.*//)(?!(.*/)?\\.{1,2}(/|$))[^\\u0000-\\u001f\\u007f-\\u009f\\\\;]*$"
 #define SCHEMA_BUCKET_PATTERN "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 
 /* Does the object hold what the schema says, and nothing else? False: why is one sentence. */

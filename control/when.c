@@ -23,7 +23,7 @@ static bool digits(struct str s, size_t at, size_t n, unsigned least, unsigned m
 static int64_t days_from_civil(unsigned year, unsigned month, unsigned day)
 {
     int64_t y = (int64_t)year - (month <= 2);
-    int64_t era = y / 400, of_era = y % 400;
+    int64_t era = (y < 0 ? y - 399 : y) / 400, of_era = y - era * 400;
     int64_t of_year = (153 * ((int64_t)month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
@@ -50,14 +50,14 @@ static bool zone(struct str s, int64_t *ret_s)
     return true;
 }
 
-int when_parse(struct str s, uint64_t *ret_s)
+int when_parse(struct str s, int64_t *ret_s)
 {
     unsigned year, month, day, hour, min, sec;
     int64_t east;
     if (s.len < 20 || s.p[4] != '-' || s.p[7] != '-' || (s.p[10] != 'T' && s.p[10] != 't') || s.p[13] != ':' ||
         s.p[16] != ':')
         return -EINVAL;
-    if (!digits(s, 0, 4, 1970, 9999, &year) || !digits(s, 5, 2, 1, 12, &month) ||
+    if (!digits(s, 0, 4, 0, 9999, &year) || !digits(s, 5, 2, 1, 12, &month) ||
         !digits(s, 8, 2, 1, month_days(year, month), &day) || !digits(s, 11, 2, 0, 23, &hour) ||
         !digits(s, 14, 2, 0, 59, &min) || !digits(s, 17, 2, 0, 60, &sec))
         return -EINVAL;
@@ -71,10 +71,7 @@ int when_parse(struct str s, uint64_t *ret_s)
     }
     if (!zone((struct str){s.p + at, s.len - at}, &east))
         return -EINVAL;
-    int64_t t = days_from_civil(year, month, day) * 86400 + hour * 3600 + min * 60 + sec - east;
-    if (t < 0 || t > (int64_t)WHEN_MAX_S)
-        return -EINVAL;
-    *ret_s = (uint64_t)t;
+    *ret_s = days_from_civil(year, month, day) * 86400 + hour * 3600 + min * 60 + sec - east;
     return 0;
 }
 

@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena a;
     struct str raw = {(const char *)data, size}, token, rest, key;
-    uint64_t s;
+    int64_t s;
     char text[24];
     arena_init(&a, MIB);
     if (path_media_split(raw, &token, &rest) == 0) {
@@ -38,9 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         check_key(&a, key);
     if (path_prefix_ok(raw) && raw.p[0] == '/')
         abort();
-    if (when_parse(raw, &s) == 0) {
-        uint64_t again;
-        when_print(s, text);
+    if (when_parse(raw, &s) == 0 && s >= 0 && (uint64_t)s <= WHEN_MAX_S) {
+        int64_t again;
+        when_print((uint64_t)s, text);
         if (when_parse(str_c(text), &again) || again != s)
             abort();
     }

@@ -134,7 +134,7 @@ def example(api, schema, largest):
     """A value that the schema allows: its smallest or its largest."""
     if "$ref" in schema:
         schema = api.schema(schema["$ref"].rsplit("/", 1)[1])
-    if "anyOf" in schema:
+    if "anyOf" in schema and "properties" not in schema:
         return example(api, schema["anyOf"][-1 if largest else 0], largest)
     if "enum" in schema:
         return schema["enum"][-1 if largest else 0]
@@ -229,6 +229,28 @@ def ids_are_taken_and_refused_as_the_pattern_says():
                 check(status == 400 and json.loads(text)["code"] == "id_invalid", f"{value!r}: {status} {text[:100]!r}")
 
 
+def lessons_are_taken_and_refused_as_the_patterns_say():
+    with serving() as s:
+        api = Api(s)
+        api.ok("course_put", ["c1"], body={"title": "x"})
+        rule = api.operations["lesson_put"][2]["requestBody"]["content"]["application/json"]["schema"]
+        prefixes = ("c/", "c", "a/b/", "/c/", "c//", "../", "./", "c/../", "c/..", "c/...", "c;/", "c\\", "c\n/", "\u0085/", "\u00e9/", " ", "..a/", "a/.b/", "/")
+        entries = (None, "", "x", "x/y", "/x", "x/", "../x", "x/./y", ".x", "x//y", "a;b", "\u007f", "\u266b.mp3")
+        taken = 0
+        for prefix in prefixes:
+            for entry in entries:
+                body = {"title": "t", "bucket": "media", "prefix": prefix, **({} if entry is None else {"entry": entry})}
+                try:
+                    api.validate(body, rule)
+                    allowed = True
+                except jsonschema.ValidationError:
+                    allowed = False
+                status, text = api.call("lesson_put", ["c1", "l1"], body=body)
+                check((status in (200, 201)) == allowed, f"{prefix!r} {entry!r}: {status} {text[:200]!r}, the document says {allowed}")
+                taken += allowed
+        check(20 < taken < 150, f"{taken} of {len(prefixes) * len(entries)} were taken")
+
+
 def pages_follow_each_other():
     with serving() as s:
         api = Api(s)
@@ -248,4 +270,5 @@ def pages_follow_each_other():
 
 if __name__ == "__main__":
     main(every_operation_answers_as_the_document_says, bodies_are_taken_and_refused_as_the_schemas_say,
-         ids_are_taken_and_refused_as_the_pattern_says, pages_follow_each_other)
+         ids_are_taken_and_refused_as_the_pattern_says, lessons_are_taken_and_refused_as_the_patterns_say,
+         pages_follow_each_other)
