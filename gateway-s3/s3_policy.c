@@ -275,6 +275,8 @@ static enum s3_error unnamed(struct policy *p)
     static const char *const free_fields[] = {"policy", "x-amz-signature", "file", "signature", "awsaccesskeyid"};
     for (unsigned i = 0; i < p->form->count; i++) {
         struct str name = p->form->fields[i].name;
+        if (str_eq(name, STR("bucket")) && !str_eq(p->form->fields[i].value, p->bucket))
+            return denied(p, "Policy Condition failed: ", name); /* the form names another than the URL */
         bool ok = p->named[i] || str_starts(name, STR("x-ignore-"));
         for (size_t k = 0; k < ARRAY_LEN(free_fields); k++)
             ok = ok || str_eq(name, str_c(free_fields[k]));

@@ -30,6 +30,7 @@ lectern_system(client_boto3_newest clients.py 600 client_boto3 PYTHON ${venv}/py
 lectern_system(client_sdkjs clients.py 600 client_sdkjs PATH ${PROJECT_SOURCE_DIR}/build/node/node_modules/node/bin)
 lectern_system(cli cli.py 600)
 lectern_system(s3_semantics s3_semantics.py 300)
+lectern_system(s3_compat s3_compat.py 300)
 lectern_system(s3_auth_probe s3_auth_probe.py 300)
 lectern_system(openapi openapi_check.py 300)
 lectern_system(media media.py 300)
