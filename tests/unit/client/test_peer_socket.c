@@ -53,6 +53,7 @@ static void serve(struct line *l)
 
 static void line_open(struct line *l)
 {
+    *l = (struct line){0};
     rig_open(&l->rig, &six);
     client_close(l->rig.client);
     serve(l);
