@@ -3,6 +3,7 @@
  * stores, then the stores, then their indexes and locks. */
 #include "common/log.h"
 #include "node/node_impl.h"
+#include "replication/quorum.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,7 +21,7 @@ void node_default_code(unsigned drives, unsigned *ret_k, unsigned *ret_m)
 
 unsigned node_write_quorum(unsigned k, unsigned m)
 {
-    return k + (m + 1) / 2;
+    return quorum_for(k, m);
 }
 
 /* ---- rpc ---- */
