@@ -120,16 +120,29 @@ static void control_drained(void *ctx)
     close_store(s);
 }
 
-static void close_floors(struct serve *s)
+static void close_control(struct serve *s)
 {
-    serve_status_stop(s);
-    if (s->gateway)
-        gateway_close(s->gateway);
-    s->gateway = NULL;
     if (s->control)
         control_drain(s->control, control_drained, s);
     else
         close_store(s);
+}
+
+static void gateway_drained(void *ctx)
+{
+    struct serve *s = ctx;
+    gateway_close(s->gateway);
+    s->gateway = NULL;
+    close_control(s);
+}
+
+static void close_floors(struct serve *s)
+{
+    serve_status_stop(s);
+    if (s->gateway)
+        gateway_drain(s->gateway, gateway_drained, s);
+    else
+        close_control(s);
 }
 
 static void socket_closed(void *ctx)

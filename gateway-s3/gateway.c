@@ -38,9 +38,43 @@ int gateway_open(struct loop *loop, struct work *work, struct client *client, st
 
 void gateway_close(struct gateway *g)
 {
+    assert(g->live == 0);
     watch_close(g->watch);
     free_strings(g);
     free(g);
+}
+
+static void on_drained(struct loop_post *p)
+{
+    struct gateway *g = container_of(p, struct gateway, drained_post);
+    g->drained(g->drained_ctx);
+}
+
+static void drained_maybe(struct gateway *g)
+{
+    if (g->live || !g->drained)
+        return;
+    g->drained_post.cb = on_drained;
+    loop_post(g->loop, &g->drained_post);
+}
+
+void gateway_drain(struct gateway *g, void (*cb)(void *ctx), void *ctx)
+{
+    g->drained = cb;
+    g->drained_ctx = ctx;
+    drained_maybe(g);
+}
+
+void gateway_enter(struct gateway *g)
+{
+    g->live++;
+}
+
+void gateway_leave(struct gateway *g)
+{
+    assert(g->live > 0);
+    g->live--;
+    drained_maybe(g);
 }
 
 /* ---- health ---- */

@@ -13,4 +13,7 @@ struct gateway_conf {
 int gateway_open(struct loop *loop, struct work *work, struct client *client, struct control *control,
                  const struct gateway_conf *conf, struct gateway **ret_gateway);
 struct http_handler gateway_handler(struct gateway *g);
-void gateway_close(struct gateway *g);
+/* Nothing of the gateway's is under way when cb runs (never inside the call): a call whose exchange has ended may still
+ * hold a write. After the listener is closed and before gateway_close; the client must outlive it. */
+void gateway_drain(struct gateway *g, void (*cb)(void *ctx), void *ctx);
+void gateway_close(struct gateway *g); /* drained */

@@ -16,6 +16,7 @@ static void destroy(struct s3_request *s)
     s3_body_fini(s);
     sbuf_fini(&s->slow.final);
     arena_fini(&s->arena);
+    gateway_leave(s->g);
     free(s);
 }
 
@@ -340,6 +341,7 @@ void s3_request_start(struct gateway *g, struct http_req *r)
     uint8_t id[8], host[33];
     random_bytes(id, sizeof id);
     random_bytes(host, sizeof host);
+    gateway_enter(g);
     s->g = g;
     s->r = r;
     s->started_ns = r->started_ns;
