@@ -32,9 +32,12 @@ bool media_path(struct str path)
 
 /* ---- answers ---- */
 
-static void request_id_print(const struct http_req *r, char ret[17])
+/* Random: a count would tell strangers how busy we are, and begin again with every start. */
+static void request_id_make(char ret[17])
 {
-    snprintf(ret, 17, "%016llx", (unsigned long long)r->id);
+    uint8_t random[8];
+    random_bytes(random, sizeof(random));
+    hex_encode(random, sizeof(random), ret);
 }
 
 static void common_headers(struct http_req *r, struct http_headers *h, const char *request_id)
@@ -328,7 +331,7 @@ void media_start(struct gateway *g, struct http_req *r)
     r->user = m;
     r->on_done = on_done;
     arena_init(&m->arena, MEDIA_ARENA_MAX);
-    request_id_print(r, m->request_id);
+    request_id_make(m->request_id);
     m->check.arena = &m->arena;
     m->check.cb = judged;
     m->check.user = m;
@@ -349,7 +352,7 @@ void media_refuse(struct gateway *g, struct http_req *r, int status, const char 
     struct http_headers h = {0};
     char id[17];
     (void)g;
-    request_id_print(r, id);
+    request_id_make(id);
     common_headers(r, &h, id);
     refuse(r, &h, status, errors[MEDIA_E_HTTP].code, reason, id);
 }

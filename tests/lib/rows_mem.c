@@ -14,6 +14,7 @@ struct rows_mem_object {
     char *bucket, *key, *etag, *type;
     char *bytes;
     size_t len;
+    Pb__Object *row; /* borrowed; NULL: made of the above */
 };
 struct rows_mem_call {
     struct rows_mem *m;
@@ -181,6 +182,12 @@ static int object_get(struct rows_mem *m, struct rpc *r)
     if (!o)
         return RPC_NOT_FOUND;
     Pb__ObjectGetRep *rep = arena_alloc(r->arena, sizeof(*rep));
+    if (o->row) {
+        pb__object_get_rep__init(rep);
+        rep->object = o->row;
+        r->rep = rep;
+        return 0;
+    }
     Pb__Object *object = arena_alloc(r->arena, sizeof(*object));
     pb__object_get_rep__init(rep);
     pb__object__init(object);
@@ -305,6 +312,12 @@ void rows_mem_object(struct rows_mem *m, const char *bucket, const char *key, st
     o->len = bytes.len;
     o->next = m->objects;
     m->objects = o;
+}
+
+void rows_mem_object_row(struct rows_mem *m, const char *bucket, const char *key, Pb__Object *row)
+{
+    rows_mem_object(m, bucket, key, STR_NONE, "", NULL);
+    m->objects->row = row;
 }
 
 struct str rows_mem_find(struct rows_mem *m, const char *table, struct str key)

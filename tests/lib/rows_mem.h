@@ -29,6 +29,8 @@ void rows_mem_release(struct rows_mem *m);
 /* An inlined object; content_type NULL: none was stored. */
 void rows_mem_object(struct rows_mem *m, const char *bucket, const char *key, struct str bytes, const char *etag,
                      const char *content_type);
+/* An object whose bytes stand in fragments of the peer below; the row is borrowed. */
+void rows_mem_object_row(struct rows_mem *m, const char *bucket, const char *key, Pb__Object *row);
 /* A row's bytes, or p NULL. Key with NULs. */
 struct str rows_mem_find(struct rows_mem *m, const char *table, struct str key);
 void rows_mem_put(struct rows_mem *m, const char *table, struct str key, struct str value);

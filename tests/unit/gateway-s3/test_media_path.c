@@ -1,4 +1,5 @@
 #include "gateway-s3/gateway.h"
+#include "tests/lib/client_rig.h"
 #include "tests/lib/control_rig.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -292,6 +293,103 @@ Test(media_path, a_download_comes_as_an_attachment)
               a.text);
     free(a.text);
     free(path);
+}
+
+/* ---- large objects and drives that fail ---- */
+
+#define LARGE (9 * MIB + 12345) /* three stripes */
+
+static uint8_t *large;
+static struct rig_put put;
+static struct rig client_side;
+
+static void store_large(void)
+{
+    client_side = (struct rig){.loop = rig.loop, .work = rig.work, .client = rig.client, .peer = rig.below};
+    large = malloc(LARGE);
+    rig_fill(large, LARGE, 3);
+    cr_assert_eq(rig_put(&client_side, &put, large, LARGE), 0);
+    put.object.format = 1;
+    put.object.etag = (char *)(uintptr_t) "1a49e";
+    rows_mem_object_row(rig.rows, "media", "c/12/large.mp4", &put.object);
+}
+
+static void drop_large(void)
+{
+    rig_put_free(&client_side, &put, true);
+    free(large);
+}
+
+Test(media_path, a_large_object_comes_whole_and_in_parts)
+{
+    store_large();
+    struct peer p;
+    char request[TOKEN_TEXT_MAX + 600], head[100];
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+             below("c/12/large.mp4"));
+    peer_open(&p, rig.loop, http_server_port(server));
+    peer_puts(&p, request);
+    cr_assert(peer_until_end(&p));
+    const char *end = memmem(p.got.p, p.got.len, "\r\n\r\n", 4);
+    snprintf(head, sizeof(head), "Content-Length: %llu\r\n", (unsigned long long)LARGE);
+    cr_expect_not_null(memmem(p.got.p, p.got.len, head, strlen(head)));
+    cr_assert_eq(p.got.len - (size_t)(end + 4 - p.got.p), LARGE);
+    cr_expect(memcmp(end + 4, large, LARGE) == 0);
+    peer_close(&p);
+    uint64_t read_before = rig.below->read_bytes;
+    struct answer a = ask("GET", below("c/12/large.mp4"), "Range: bytes=4194300-4194307\r\n");
+    cr_expect(a.status == 206 && memcmp(a.body, large + 4194300, 8) == 0, "a range over two stripes");
+    cr_expect_leq(rig.below->read_bytes - read_before, 2 * 64 * KIB, "a range reads its blocks and no more");
+    free(a.text);
+    drop_large();
+}
+
+Test(media_path, what_cannot_be_read_is_said_before_the_status_line)
+{
+    store_large();
+    rig.below->stores[0].mode = PEER_CORRUPT;
+    denied("GET", below("c/12/large.mp4"), NULL, 503, "storage_unavailable");
+    denied("GET", below("c/12/large.mp4"), "Range: bytes=5000000-5000001,1-2\r\n", 503, "storage_unavailable");
+    rig.below->stores[0].mode = PEER_GOOD;
+    struct answer a = ask("HEAD", below("c/12/large.mp4"), NULL);
+    cr_expect_eq(a.status, 200);
+    free(a.text);
+    drop_large();
+}
+
+Test(media_path, what_fails_on_the_way_resets_the_connection)
+{
+    store_large();
+    struct peer p;
+    char request[TOKEN_TEXT_MAX + 600];
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", below("c/12/large.mp4"));
+    peer_open_small(&p, rig.loop, http_server_port(server), 16384);
+    peer_puts(&p, request);
+    cr_assert(peer_until(&p, "\r\n\r\n"));
+    rig.below->stores[0].mode = PEER_CORRUPT;
+    cr_assert(peer_until_end(&p));
+    cr_expect_lt(p.got.len, LARGE, "it all came before the drive failed");
+    cr_expect_eq(p.err, ECONNRESET, "a clean end would pass for the whole file");
+    peer_close(&p);
+    rig.below->stores[0].mode = PEER_GOOD;
+    drop_large();
+}
+
+Test(media_path, a_reader_that_goes_away_leaves_nothing_behind)
+{
+    store_large();
+    char request[TOKEN_TEXT_MAX + 600];
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", below("c/12/large.mp4"));
+    for (unsigned ms = 0; ms < 12; ms++) {
+        struct peer p;
+        peer_open_small(&p, rig.loop, http_server_port(server), 16384);
+        peer_puts(&p, request);
+        turns(rig.loop, ms);
+        peer_reset(&p);
+    }
+    struct http_server_stats stats;
+    cr_expect(TURN_UNTIL(rig.loop, (http_server_stats(server, &stats), stats.conns_open == 0)));
+    drop_large();
 }
 
 /* ---- what is not opened ---- */
