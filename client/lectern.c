@@ -248,6 +248,14 @@ static void call_begin(struct job *j)
     client_call(j->l->client, &c->rpc);
 }
 
+/* A read may be asked for again whatever became of it. A change may not: one that was done and then replaced by somebody
+ * else's would be done a second time (the requests carry no id by which the node could tell). */
+static bool repeatable(enum rpc_type type)
+{
+    return type == RPC_OBJECT_GET || type == RPC_OBJECT_LIST || type == RPC_BUCKET_GET || type == RPC_BUCKET_LIST ||
+           type == RPC_STATUS || type == RPC_MAP_GET;
+}
+
 int lectern_call(struct lectern *l, enum rpc_type type, const void *req, struct arena *arena, void **ret_rep)
 {
     struct call_job c;
@@ -255,8 +263,8 @@ int lectern_call(struct lectern *l, enum rpc_type type, const void *req, struct 
     for (unsigned i = 0; i < LECTERN_TRIES; i++) {
         c.rpc = (struct rpc){.type = type, .req = req, .arena = arena, .cb = call_ended};
         err = job_run(l, &c.job, call_begin);
-        if (err != -ECONNRESET && err != E_UNAVAILABLE)
-            break;
+        if (err != E_UNAVAILABLE && !(err == -ECONNRESET && repeatable(type)))
+            break; /* E_UNAVAILABLE: it never reached the node, or the node turned it away untouched */
         nanosleep(&(struct timespec){.tv_nsec = LECTERN_PAUSE_MS * 1000000L}, NULL);
     }
     if (ret_rep)

@@ -347,11 +347,13 @@ static int commit(struct lectern_writer *w, struct lectern_stat *ret_stat)
     w->object.etag = w->etag;
     w->committed = true; /* until it is known not to be: a lost answer must not sweep what may stand */
     err = lectern_call(w->l, RPC_OBJECT_PUT, &w->req, &w->arena, &rep);
-    w->committed = err == 0 || err == E_DEADLINE || err == -ECONNRESET || err == E_UNAVAILABLE;
+    /* Only an outcome, or a call that never began, proves that nothing refers to the fragments. A failure may come after
+     * the change was made durable (the node's database was full, the answer was lost): then they must stay. */
+    w->committed = err <= 0 && err != E_UNAVAILABLE;
     const Pb__ObjectPutRep *put = rep;
     if (!err && ret_stat)
         lectern_stat_of(put->object ? put->object : &w->object, ret_stat);
-    return err == E_UNAVAILABLE ? -ECONNRESET : err; /* one of the tries may have got through */
+    return err;
 }
 
 int lectern_writer_commit(struct lectern_writer *w, struct lectern_stat *ret_stat)

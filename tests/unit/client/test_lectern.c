@@ -24,7 +24,33 @@ struct server {
     struct node_socket *socket;
     pthread_t thread;
     struct loop_post stop;
+    /* Stands before the node: does what is asked, but answers `lie` to calls of one type, and counts them. */
+    struct rpc_peer front;
+    enum rpc_type lie_type;
+    int lie;
+    unsigned lied;
+    void (*lie_cb)(struct rpc *r);
 };
+static struct server *lying; /* the one whose front is asked */
+
+static void front_answered(struct rpc *r)
+{
+    r->status = lying->lie;
+    r->cb = lying->lie_cb;
+    r->cb(r);
+}
+
+static void front_submit(struct rpc_peer *p, struct rpc *r)
+{
+    struct server *s = container_of(p, struct server, front);
+    if (s->lie && r->type == s->lie_type) {
+        s->lied++;
+        s->lie_cb = r->cb;
+        r->cb = front_answered;
+        lying = s;
+    }
+    node_peer(s->node)->submit(node_peer(s->node), r);
+}
 
 static void *run(void *arg)
 {
@@ -83,7 +109,8 @@ static void server_start(struct server *s)
     cr_assert_eq(node_open(s->loop, s->work, s->disk, &conf, &s->node, why, sizeof why), 0, "%s", why);
     make_bucket(s);
     snprintf(path, sizeof path, "%s/%s", dirs[0], NODE_SOCKET_NAME);
-    cr_assert_eq(node_socket_open(s->loop, node_peer(s->node), path, &s->socket, why, sizeof why), 0, "%s", why);
+    s->front.submit = front_submit;
+    cr_assert_eq(node_socket_open(s->loop, &s->front, path, &s->socket, why, sizeof why), 0, "%s", why);
     cr_assert_eq(pthread_create(&s->thread, NULL, run, s->loop), 0);
 }
 
@@ -360,6 +387,50 @@ Test(lectern, a_server_that_was_restarted_is_found_again)
     size_t got;
     cr_assert_eq(lectern_get(l, "courses", "k", 0, back, MIB, &got), 0);
     cr_assert_eq(memcmp(back, bytes, MIB), 0);
+    lectern_close(l);
+    server_stop(&s);
+}
+
+Test(lectern, a_commit_that_fails_after_it_was_made_keeps_the_bytes)
+{
+    static const int lies[] = {-ENOSPC, E_KV, -EIO, E_QUORUM, E_DEADLINE};
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        struct server s;
+        struct lectern *l;
+        size_t got;
+        server_start(&s);
+        cr_assert_eq(lectern_open(dirs[0], &l), 0);
+        s.lie_type = RPC_OBJECT_PUT;
+        s.lie = lies[i];
+        cr_assert_lt(lectern_put(l, "courses", "k", bytes, MIB, NULL, NULL), 0);
+        s.lie = 0;
+        usleep(50000); /* a sweep would have run by now */
+        cr_assert_eq(lectern_get(l, "courses", "k", 0, back, MIB, &got), 0, "%s", err_text(lies[i]));
+        cr_assert_eq(memcmp(back, bytes, MIB), 0);
+        lectern_close(l);
+        server_stop(&s);
+    }
+}
+
+Test(lectern, a_change_whose_outcome_is_unknown_is_never_asked_for_twice)
+{
+    struct server s;
+    struct lectern *l;
+    struct lectern_stat st;
+    server_start(&s);
+    cr_assert_eq(lectern_open(dirs[0], &l), 0);
+    s.lie_type = RPC_OBJECT_DELETE;
+    s.lie = -ECONNRESET;
+    cr_assert_eq(lectern_delete(l, "courses", "k"), -ETIMEDOUT);
+    cr_assert_eq(s.lied, 1);
+    s.lie_type = RPC_OBJECT_PUT;
+    s.lied = 0;
+    cr_assert_eq(lectern_put(l, "courses", "k", bytes, 100, NULL, NULL), -ETIMEDOUT);
+    cr_assert_eq(s.lied, 1);
+    s.lie_type = RPC_OBJECT_GET; /* a read may be asked for again */
+    s.lied = 0;
+    cr_assert_eq(lectern_stat(l, "courses", "k", &st), -ETIMEDOUT);
+    cr_assert_gt(s.lied, 1);
     lectern_close(l);
     server_stop(&s);
 }
