@@ -39,21 +39,45 @@ static int write_id_commit(struct meta_op *op, struct str id)
     return meta_store(op, meta_key_str(&k), &now.base);
 }
 
-static int repair_rows(struct meta_op *op, struct str bucket, struct str key, Pb__Extent *e)
+/* The extent as a repair row keeps it: without the list of what else is missing, and with the handoffs of that stripe
+ * alone. A row that held them all would make a long write with one sick drive grow with the square of its length. */
+static int repair_extent(struct meta_op *op, const Pb__Extent *e, uint32_t stripe, Pb__Extent *ret)
 {
+    size_t n = 0;
+    *ret = *e;
+    ret->n_lost = ret->n_handoffs = 0;
+    for (size_t i = 0; i < e->n_handoffs; i++)
+        n += e->handoffs[i]->stripe == stripe;
+    if (n == 0)
+        return 0;
+    ret->handoffs = arena_alloc(op->scratch, n * sizeof *ret->handoffs);
+    if (!ret->handoffs)
+        return -ENOMEM;
+    for (size_t i = 0; i < e->n_handoffs; i++)
+        if (e->handoffs[i]->stripe == stripe)
+            ret->handoffs[ret->n_handoffs++] = e->handoffs[i];
+    return 0;
+}
+
+static int repair_rows(struct meta_op *op, struct str bucket, struct str key, const Pb__Extent *e)
+{
+    char *name = arena_copy(op->scratch, bucket.p, bucket.len);
+    if (!name)
+        return -ENOMEM;
     for (size_t i = 0; i < e->n_lost; i++) {
         struct meta_key k;
+        Pb__Extent slim;
         Pb__RepairRow row = PB__REPAIR_ROW__INIT;
-        char *name = arena_copy(op->scratch, bucket.p, bucket.len);
-        if (!name)
-            return -ENOMEM;
+        int err = repair_extent(op, e, e->lost[i]->stripe, &slim);
+        if (err)
+            return err;
         row.format = META_FORMAT;
-        row.extent = e;
+        row.extent = &slim;
         row.stripe = e->lost[i]->stripe;
         row.fragment = e->lost[i]->fragment;
         row.bucket = name;
         row.key = meta_bin_of(key);
-        int err = meta_store(op, meta_key_repair(&k, meta_bin(e->write_id), row.stripe, row.fragment), &row.base);
+        err = meta_store(op, meta_key_repair(&k, meta_bin(e->write_id), row.stripe, row.fragment), &row.base);
         if (err)
             return err;
         op->view->counters.repair_rows++;

@@ -1,7 +1,9 @@
 /* gc: what is replaced or deleted goes after its delay, once, and only after the stores have let go of it. */
+#include "node/meta_schema.h"
 #include "tests/lib/meta_fixture.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct meta_fixture f;
 
@@ -91,45 +93,96 @@ Test(meta_gc, a_close_in_the_middle_of_a_round_loses_nothing)
     cr_expect_geq(f.deleted_extents, 1);
 }
 
-static int put_lost(const char *key, uint32_t write)
+/* A write of `stripes` stripes, each without one of its fragments and with another one that stands elsewhere. */
+static int put_lost(const char *key, uint32_t write, uint32_t stripes)
 {
     Pb__Object o = PB__OBJECT__INIT;
     Pb__Extent e = PB__EXTENT__INIT, *list[1] = {&e};
-    Pb__Lost lost[2], *losts[2] = {&lost[0], &lost[1]};
+    Pb__Lost *lost = calloc(stripes, sizeof *lost), **losts = calloc(stripes, sizeof *losts);
+    Pb__Handoff *handoffs = calloc(stripes, sizeof *handoffs), **handoff_list = calloc(stripes, sizeof *handoff_list);
     Pb__ObjectPutReq req = PB__OBJECT_PUT_REQ__INIT;
     uint8_t id[12];
+    cr_assert(lost && losts && handoffs && handoff_list);
     fix_write_id(id, write);
-    for (uint32_t i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < stripes; i++) {
         pb__lost__init(&lost[i]);
         lost[i].stripe = i;
         lost[i].fragment = 2;
+        losts[i] = &lost[i];
+        pb__handoff__init(&handoffs[i]);
+        handoffs[i].stripe = i;
+        handoffs[i].fragment = 1;
+        handoffs[i].store = 4;
+        handoff_list[i] = &handoffs[i];
     }
     e.write_id = (ProtobufCBinaryData){12, id};
     e.size = o.size = 100;
     e.lost = losts;
-    e.n_lost = 2;
+    e.handoffs = handoff_list;
+    e.n_lost = e.n_handoffs = stripes;
     o.etag = (char *)(uintptr_t) "00112233445566778899aabbccddeeff";
     o.extents = list;
     o.n_extents = 1;
     req.bucket = (char *)(uintptr_t) "b";
     req.key = fix_bin(key);
     req.object = &o;
-    return meta_call(&f, RPC_OBJECT_PUT, &req, NULL, NULL);
+    int err = meta_call(&f, RPC_OBJECT_PUT, &req, NULL, NULL);
+    free(lost);
+    free(losts);
+    free(handoffs);
+    free(handoff_list);
+    return err;
 }
 
+/* 5 GiB, the largest PUT, are 1280 stripes of 4 MiB. */
 Test(meta_gc, repair_rows_come_with_the_write_and_go_with_its_data)
 {
+    static const uint32_t stripes[] = {2, 1280};
     struct meta_status s;
-    cr_assert_eq(put_lost("k", 1), 0);
-    meta_status(f.meta, &s);
-    cr_expect_eq(s.repair_rows, 2);
-    cr_assert_eq(fix_delete(&f, "b", "k"), 0);
-    meta_fixture_advance_ms(&f, f.conf.gc_delay_ms + 2000);
-    meta_status(f.meta, &s);
-    cr_expect_eq(s.repair_rows, 0);
-    meta_fixture_reopen(&f);
-    meta_status(f.meta, &s);
-    cr_expect_eq(s.repair_rows, 0);
+    for (uint32_t i = 0; i < ARRAY_LEN(stripes); i++) {
+        cr_assert_eq(put_lost("k", i + 1, stripes[i]), 0, "%u stripes", stripes[i]);
+        meta_status(f.meta, &s);
+        cr_expect_eq(s.repair_rows, stripes[i]);
+        cr_assert_eq(fix_delete(&f, "b", "k"), 0);
+        meta_fixture_advance_ms(&f, f.conf.gc_delay_ms + 2000);
+        meta_status(f.meta, &s);
+        cr_expect_eq(s.repair_rows, 0);
+        meta_fixture_reopen(&f);
+        meta_status(f.meta, &s);
+        cr_expect_eq(s.repair_rows, 0);
+    }
+}
+
+/* What heals a fragment needs its own stripe's places, and no other's. */
+Test(meta_gc, a_repair_row_names_one_stripe_alone)
+{
+    struct arena a;
+    struct str value;
+    struct meta_key k;
+    uint8_t id[12];
+    Pb__RepairRow *row;
+    cr_assert_eq(put_lost("k", 1, 50), 0);
+    meta_fixture_close(&f);
+    char dir[256], why[256];
+    snprintf(dir, sizeof dir, "%s/db", f.dirs[0]);
+    struct kv_conf kc = {0};
+    struct kv *kv;
+    cr_assert_eq(kv_rocks_open(dir, &kc, &kv, why, sizeof why), 0, "%s", why);
+    arena_init(&a, MIB);
+    fix_write_id(id, 1);
+    struct str key = meta_key_repair(&k, (struct str){(const char *)id, sizeof id}, 7, 2);
+    cr_assert_eq(kv->ops->get(kv, key, &a, &value), 0);
+    cr_assert_eq(meta_unpack(&a, &pb__repair_row__descriptor, value, &row), 0);
+    cr_expect_eq(row->stripe, 7);
+    cr_expect_eq(row->extent->n_lost, 0);
+    cr_assert_eq(row->extent->n_handoffs, 1);
+    cr_expect_eq(row->extent->handoffs[0]->stripe, 7);
+    cr_expect_eq(row->extent->handoffs[0]->fragment, 1);
+    cr_expect_eq(row->extent->handoffs[0]->store, 4);
+    cr_expect_eq(row->extent->size, 100);
+    arena_fini(&a);
+    kv->ops->close(kv);
+    cr_assert_eq(meta_fixture_open(&f), 0);
 }
 
 static void ignore(struct rpc *r)
