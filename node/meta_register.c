@@ -153,11 +153,11 @@ static void reg_written(struct disk_req *r)
     w->reg->disk->ops->submit(w->reg->disk, &w->req);
 }
 
-void meta_register_write(struct meta_register *g, const Pb__MetaConfig *config, struct meta_register_write *w)
+/* Makes the next page; returns where it goes. */
+static uint64_t page_make(struct meta_register *g, const Pb__MetaConfig *config)
 {
     size_t length = pb__meta_config__get_packed_size(config);
     assert(!g->writing && !g->failed && length <= PAGE - HEAD_BYTES);
-    g->writing = true;
     g->serial++;
     memset(g->page, 0, PAGE);
     memcpy(g->page, magic, sizeof magic);
@@ -166,11 +166,27 @@ void meta_register_write(struct meta_register *g, const Pb__MetaConfig *config, 
     put_be64(g->page + 16, g->serial);
     pb__meta_config__pack(config, g->page + HEAD_BYTES);
     put_be64(g->page + 24, page_sum(g->page));
+    return g->serial % 2 * PAGE;
+}
+
+void meta_register_write(struct meta_register *g, const Pb__MetaConfig *config, struct meta_register_write *w)
+{
+    uint64_t offset = page_make(g, config);
+    g->writing = true;
     w->reg = g;
-    w->req = (struct disk_req){
-        .op = DISK_WRITE, .file = g->file, .offset = g->serial % 2 * PAGE, .iov_count = 1, .cb = reg_written};
+    w->req =
+        (struct disk_req){.op = DISK_WRITE, .file = g->file, .offset = offset, .iov_count = 1, .cb = reg_written};
     w->req.iov[0] = (struct iovec){g->page, PAGE};
     g->disk->ops->submit(g->disk, &w->req);
+}
+
+int meta_register_write_now(struct meta_register *g, const Pb__MetaConfig *config)
+{
+    uint64_t offset = page_make(g, config);
+    g->failed = g->disk->ops->write_now(g->disk, g->file, offset, g->page, PAGE);
+    if (!g->failed)
+        g->failed = g->disk->ops->zero(g->disk, g->file, 0, 0); /* nothing to zero: it syncs */
+    return g->failed;
 }
 
 bool meta_register_failed(const struct meta_register *g)

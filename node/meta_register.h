@@ -3,7 +3,7 @@
  *
  * A configuration holds once a majority of the members' registers carry it; a promise is made to a majority first, so
  * that an unfinished change can never be mistaken for one that won (R1, R2 of design.md on one machine).
- * Thread: open and close block; write on the loop. Memory: open returns owned; the configuration read lives in the
+ * Thread: open, close and write_now block; write on the loop. Memory: open returns owned; the configuration read lives in the
  * arena. Errors: -errno, E_VERSION. Durable: what was written, before cb(0). */
 #pragma once
 #include "common/arena.h"
@@ -17,6 +17,7 @@ enum { META_REGISTER_DAMAGED = 1 };
 int meta_register_open(struct disk *disk, const char *path, struct arena *a, struct meta_register **ret_register,
                        Pb__MetaConfig **ret_config);
 void meta_register_close(struct meta_register *g); /* no write under way */
+int meta_register_write_now(struct meta_register *g, const Pb__MetaConfig *config);
 bool meta_register_failed(const struct meta_register *g);
 
 struct meta_register_write {

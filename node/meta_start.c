@@ -6,7 +6,6 @@
 #include "node/meta_impl.h"
 #include "common/crypt.h"
 #include "common/log.h"
-#include <sched.h>
 #include <stdio.h>
 
 struct start {
@@ -323,42 +322,21 @@ static int members_of(struct start *s, Pb__MetaConfig *c)
 }
 
 struct round {
-    unsigned out, good_old, good_new;
-};
-struct round_write {
-    struct meta_register_write write; /* the replica's own is for the running service */
-    struct round *round;
-    bool old, member;
+    unsigned good_old, good_new;
 };
 
-static void round_written(struct meta_register_write *w, int err)
-{
-    struct round_write *rw = container_of(w, struct round_write, write);
-    rw->round->out--;
-    rw->round->good_old += !err && rw->old;
-    rw->round->good_new += !err && rw->member;
-}
-
-/* Writes c to the registers that can be written, and waits. */
+/* Writes c to the registers of `members` that can be written. */
 static struct round round_write_all(struct start *s, const Pb__MetaConfig *c, const Pb__MetaConfig *members)
 {
-    struct meta *m = s->m;
     struct round round = {0};
-    struct round_write writes[META_REPLICAS_MAX];
-    for (unsigned i = 0; i < m->replica_count; i++) {
-        struct meta_replica *r = &m->replicas[i];
+    for (unsigned i = 0; i < s->m->replica_count; i++) {
+        struct meta_replica *r = &s->m->replicas[i];
         if (!r->reg || meta_register_failed(r->reg) || member_index(members, r->self.id) < 0)
             continue;
-        writes[i] = (struct round_write){.write.cb = round_written,
-                                         .round = &round,
-                                         .old = s->newest && r->config && member_index(s->newest, r->self.id) >= 0,
-                                         .member = true};
-        round.out++;
-        meta_register_write(r->reg, c, &writes[i].write);
-    }
-    while (round.out > 0) {
-        loop_turn(m->conf.loop);
-        sched_yield();
+        if (meta_register_write_now(r->reg, c))
+            continue;
+        round.good_old += s->newest && r->config && member_index(s->newest, r->self.id) >= 0;
+        round.good_new++;
     }
     return round;
 }

@@ -1,6 +1,6 @@
 /* metalog_file - appending. The active file takes records until the next does not fit; then the spare becomes active
- * and a job on a work thread makes the database durable and turns the full file into the next spare: zeroed, with a new
- * name, number and uuid, so that no old record can pass for a new one. An append that comes before the spare is ready
+ * and a job on a work thread makes the database durable and gives the full file a new head, number and uuid: that makes
+ * it the next spare, and no old record in it can pass for a new one. An append that comes before the spare is ready
  * waits for it. */
 #include "node/metalog_file_impl.h"
 #include "common/crypt.h"
@@ -45,18 +45,20 @@ int log_path(const struct metalog_file *l, uint64_t number, const char *suffix, 
     return n < 0 || (size_t)n >= cap ? -ENAMETOOLONG : 0;
 }
 
-/* Gives a zeroed file its head; it is durable with the first record. */
-static int head_write(struct metalog_file *l, struct log_seg *s, uint64_t next_seq)
+/* Gives a file its head, durably: from then on nothing that an earlier use left in it can pass for a record. */
+static int head_write(struct metalog_file *l, struct log_seg *s, uint64_t number, uint64_t next_seq)
 {
     uint8_t *page = aligned_alloc(SEGMENT_PAGE, SEGMENT_PAGE);
     if (!page)
         return -ENOMEM;
-    struct segment_head h = {.number = s->number, .bytes = l->file_bytes, .created_seq = next_seq};
+    struct segment_head h = {.number = number, .bytes = l->file_bytes, .created_seq = next_seq};
     random_bytes(s->uuid, sizeof s->uuid);
     memcpy(h.uuid, s->uuid, sizeof h.uuid);
     memcpy(h.drive_id, l->drive_id, sizeof h.drive_id);
     segment_head_encode(&h, page);
     int err = l->disk->ops->write_now(l->disk, s->file, 0, page, SEGMENT_PAGE);
+    if (!err)
+        err = l->disk->ops->zero(l->disk, s->file, 0, 0); /* nothing to zero: it syncs */
     free(page);
     s->used = s->synced = SEGMENT_PAGE;
     return err;
@@ -75,7 +77,7 @@ int log_seg_create(struct metalog_file *l, struct log_seg *s, uint64_t next_seq)
         return err;
     err = l->disk->ops->zero(l->disk, s->file, 0, l->file_bytes);
     if (!err)
-        err = head_write(l, s, next_seq);
+        err = head_write(l, s, s->number, next_seq);
     if (!err)
         err = l->disk->ops->rename(l->disk, tmp, path);
     if (err) {
@@ -85,7 +87,8 @@ int log_seg_create(struct metalog_file *l, struct log_seg *s, uint64_t next_seq)
     return err;
 }
 
-/* A file whose entries nobody needs any more becomes an empty one with the next number. */
+/* A file whose entries nobody needs any more becomes an empty one with the next number. The new head comes before the new
+ * name: were it the other way round, a crash between would show the old entries under the new number. */
 int log_seg_recycle(struct metalog_file *l, struct log_seg *s, uint64_t next_seq)
 {
     char from[LOG_PATH_MAX], to[LOG_PATH_MAX];
@@ -93,13 +96,12 @@ int log_seg_recycle(struct metalog_file *l, struct log_seg *s, uint64_t next_seq
     if (!err)
         err = log_path(l, l->next_number, ".log", to, sizeof to);
     if (!err)
-        err = l->disk->ops->zero(l->disk, s->file, 0, s->used);
+        err = head_write(l, s, l->next_number, next_seq);
     if (!err)
         err = l->disk->ops->rename(l->disk, from, to);
-    if (err)
-        return err;
-    s->number = l->next_number++;
-    return head_write(l, s, next_seq);
+    if (!err)
+        s->number = l->next_number++;
+    return err;
 }
 
 /* ---- the spare ---- */

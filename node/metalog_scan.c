@@ -24,10 +24,15 @@ static void log_free(struct metalog_file *l)
     free(l);
 }
 
+/* Entries rise, first by epoch, then by seq. What does not is left over from an earlier use of a file whose head was
+ * damaged; what begins a later epoch at a lower seq replaces the tail (R9). */
 static int place_add(struct metalog_file *l, struct log_place p)
 {
+    const struct log_place *last = l->place_count > 0 ? &l->places[l->place_count - 1] : NULL;
+    if (last && (p.epoch < last->epoch || (p.epoch == last->epoch && p.seq <= last->seq)))
+        return 0;
     while (l->place_count > 0 && l->places[l->place_count - 1].seq >= p.seq)
-        l->place_count--; /* replaced by a later configuration's entries */
+        l->place_count--;
     if (l->place_count > 0 && l->places[l->place_count - 1].seq + 1 != p.seq)
         l->place_count = 0; /* a hole: only what comes behind it is unbroken */
     if (l->place_count == l->place_cap) {
@@ -99,7 +104,6 @@ static int scan_file(struct metalog_file *l, unsigned file, uint8_t *buf)
         return E_FOREIGN;
     segment_scan_init(&s, head ? NULL : h.uuid, SEGMENT_PAGE, bytes, true, SCAN_QUIET);
     err = scan_records(l, file, &s, buf);
-    seg->used = MAX_OF(s.dirty_end, SEGMENT_PAGE);
     segment_scan_fini(&s);
     return err;
 }

@@ -204,9 +204,10 @@ Test(metalog_file, two_files_take_turns_for_ever_and_the_end_is_always_there)
     cr_expect_eq(each(run.first_seq).last, 60);
     cr_assert_eq(metalog_file_reset(log_file, 61), 0);
     cr_expect_eq(metalog_file_run(log_file).last_seq, 0);
+    cr_expect_eq(file_count(), 2);
     cr_assert_eq(put(2, 61, 10), 0);
     reopen();
-    cr_expect_eq(metalog_file_run(log_file).first_seq, 61);
+    cr_expect_eq(metalog_file_run(log_file).first_seq, 61, "the files still hold old bytes, but no entries");
 }
 
 Test(metalog_file, takes_nothing_more_when_the_database_could_not_be_made_durable)
@@ -273,6 +274,18 @@ Test(metalog_file, damage_shows_as_a_hole_and_a_torn_end_as_a_shorter_log)
     }
     snprintf(cmd, sizeof cmd, "rm -r %s.kept", dir);
     cr_assert_eq(system(cmd), 0);
+}
+
+Test(metalog_file, a_damaged_head_brings_back_no_entry_of_an_earlier_use)
+{
+    for (uint64_t seq = 1; seq <= 23; seq++)
+        cr_assert_eq(put(1, seq, 700000), 0);
+    close_log();
+    spoil_all(50);
+    cr_assert_eq(open_log(), 0, "%s", why);
+    struct metalog_run run = metalog_file_run(log_file);
+    cr_expect_eq(run.last_seq, 23);
+    cr_expect_eq(each(run.first_seq).last, 23);
 }
 
 Test(metalog_file, files_of_another_drive_are_refused)
