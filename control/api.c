@@ -96,6 +96,8 @@ static char *error_text(enum api_error e, const char *message, const char *reque
 static void fail_with(struct call *c, enum api_error e, const char *message, const char *allow)
 {
     char *text = error_text(e, message, c->request_id);
+    if (!text) /* a message that was cut inside a letter is no text */
+        text = error_text(e, api_errors[e].text, c->request_id);
     answer(c, api_errors[e].status, "application/json", text ? str_c(text) : STR("{}"), allow);
     free(text);
 }

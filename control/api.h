@@ -10,7 +10,7 @@
 #include "control/schema.h"
 
 #define API_BODY_MAX     (64 * KIB)
-#define API_ARENA_MAX    (8 * MIB)
+#define API_ARENA_MAX    (64 * MIB) /* a page of 1,000 keys with 256 buckets each */
 #define API_PAGE_MAX     1000
 #define API_PAGE_DEFAULT 100
 #define API_PARAMS_MAX   3

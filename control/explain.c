@@ -29,8 +29,8 @@ static void take_apart(struct call *c, struct explaining *e)
         if (text.p[i] == '?' || text.p[i] == '#')
             text.len = i;
     }
-    e->has_path = true;
-    if (path_media_split(text, &e->check.token_text, &raw) || path_decode(&c->arena, raw, &e->check.path))
+    e->has_path = !path_media_split(text, &e->check.token_text, &raw) && !path_decode(&c->arena, raw, &e->check.path);
+    if (!e->has_path)
         e->deny = DENY_BAD_PATH;
 }
 
@@ -128,15 +128,14 @@ static void explain_answer(struct call *c, const ProtobufCMessage *grant)
     char text[3200];
     explanation(c, e, (const void *)grant, text, sizeof(text));
     json_t *words = json_string(text); /* NULL when a forged claim is not UTF-8 */
-    json_t *j =
-        json_pack("{s:b, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "allowed", e->deny == DENY_NONE,
-                  "code", deny_code(e->deny), "status", deny_status(e->deny), "message", deny_text(e->deny),
-                  "explanation", words ? words : json_string(deny_text(e->deny)), "now", schema_stamp(call_now_s(c)),
-                  "kid", e->has_kid ? json_integer(e->kid) : json_null(), "signing_key",
-                  k ? json_string(signing_state_name(k->state)) : json_null(), "signature_valid", e->verified, "path",
-                  e->has_path && e->check.path.p ? or_null(catalogue_str(e->check.path)) : json_null(), "claims",
-                  e->has_claims ? or_null(claims_json(&e->check.token)) : json_null(), "grant",
-                  grant ? kind_grant.render(grant, e->check.token.user, e->check.token.course) : json_null());
+    json_t *j = json_pack("{s:b, s:s, s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "allowed",
+                          e->deny == DENY_NONE, "code", deny_code(e->deny), "status", deny_status(e->deny), "message",
+                          deny_text(e->deny), "explanation", words ? words : json_string(deny_text(e->deny)), "now",
+                          schema_stamp(call_now_s(c)), "kid", e->has_kid ? json_integer(e->kid) : json_null(),
+                          "signing_key", k ? json_string(signing_state_name(k->state)) : json_null(), "signature_valid",
+                          e->verified, "path", e->has_path ? or_null(catalogue_str(e->check.path)) : json_null(),
+                          "claims", e->has_claims ? or_null(claims_json(&e->check.token)) : json_null(), "grant",
+                          grant ? kind_grant.render(grant, e->check.token.user, e->check.token.course) : json_null());
     call_json(c, 200, j);
 }
 
@@ -168,7 +167,9 @@ static void judge(struct call *c, struct explaining *e)
     e->has_kid = token_kid(e->check.token_text, &e->kid) == 0;
     e->has_claims = token_peek(&c->arena, e->check.token_text, &e->check.token) == 0;
     if (!e->check.path.p)
-        e->check.path = e->has_claims ? path_within(&c->arena, &e->check.token) : STR("x");
+        e->check.path = e->has_claims ? path_within(&c->arena, &e->check.token) : STR_NONE;
+    if (!path_key_ok(e->check.path))
+        e->check.path = STR("x"); /* nobody asked for a path */
     struct token peeked = e->check.token;
     e->deny = check_token(c->control, &e->check);
     e->verified = e->has_claims && e->deny != DENY_MALFORMED && e->deny != DENY_UNKNOWN_KEY &&

@@ -239,6 +239,8 @@ static bool ranges_chosen(struct media *m)
 {
     const Pb__Object *o = m->object;
     struct str range = http_header(m->r, "Range"), if_range = http_header(m->r, "If-Range");
+    if (m->r->method == HTTP_M_HEAD) /* ranges are GET's only (RFC 9110, 14.2) */
+        range = STR_NONE;
     if (if_range.p && !s3_if_range(if_range, str_c(o->etag), o->mtime_ms / 1000))
         range = STR_NONE;
     switch (s3_range_parse(range, o->size, m->ranges, &m->count)) {

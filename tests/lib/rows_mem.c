@@ -216,6 +216,8 @@ static int carry_out(struct rows_mem *m, struct rpc *r)
 {
     if (m->err && r->type != RPC_OBJECT_GET)
         return m->err;
+    if (m->fail_at && r->type != RPC_OBJECT_GET && --m->fail_at == 0)
+        return E_UNAVAILABLE;
     switch (r->type) {
     case RPC_ROWS_TXN:
         return txn(m, r);

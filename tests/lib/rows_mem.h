@@ -18,6 +18,7 @@ struct rows_mem {
     struct rows_mem_object *objects;
     int err;            /* rows calls fail with it; 0: none */
     unsigned conflicts; /* so many of the next transactions are refused with RPC_CONDITION */
+    unsigned fail_at;   /* the fail_at-th rows call from now fails with E_UNAVAILABLE, and only that one; 0: none */
     bool hold;          /* rows calls wait for rows_mem_release */
     struct rows_mem_call *held;
     unsigned gets, txns, ranges, object_gets, out;

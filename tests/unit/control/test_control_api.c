@@ -1,3 +1,4 @@
+#include "common/crypt.h"
 #include "control/control.h"
 #include "tests/lib/control_rig.h"
 #include <criterion/criterion.h>
@@ -466,6 +467,59 @@ Test(api, rows_that_cannot_be_had_are_503_and_rows_that_cannot_be_read_500)
     rig.rows->err = 0;
 }
 
+/* The n-th rows call of a whole life fails, for every n: each refusal is one, and saying it all again mends it. */
+Test(api, any_one_failure_is_mended_by_saying_it_again)
+{
+    static const struct {
+        const char *method, *path, *body;
+    } life[] = {
+        {"PUT", "/v1/users/u", "{\"name\":\"U\"}"},
+        {"PUT", "/v1/courses/c", "{\"title\":\"C\"}"},
+        {"PUT", "/v1/courses/c/lessons/l", "{\"title\":\"L\",\"bucket\":\"media\",\"prefix\":\"p/\",\"entry\":\"e\"}"},
+        {"PUT", "/v1/users/u/grants/c", "{}"},
+        {"POST", "/v1/playback", "{\"user\":\"u\",\"course\":\"c\",\"lesson\":\"l\"}"},
+        {"GET", "/v1/users/u/grants", NULL},
+        {"DELETE", "/v1/users/u/grants/c", NULL},
+        {"PUT", "/v1/users/u/grants/c", "{}"},
+        {"DELETE", "/v1/courses/c", NULL},
+        {"DELETE", "/v1/users/u", NULL},
+    };
+    for (unsigned n = 1;; n++) {
+        unsigned refused = 0;
+        rig.rows->fail_at = n;
+        for (size_t i = 0; i < ARRAY_LEN(life); i++) {
+            int status = call(life[i].method, life[i].path, life[i].body, NULL);
+            if (status == 503) {
+                refused++;
+                status = call(life[i].method, life[i].path, life[i].body, NULL);
+            }
+            cr_assert(status / 100 == 2, "fault %u: %s %s: %d", n, life[i].method, life[i].path, status);
+        }
+        cr_expect_eq(rows_mem_count(rig.rows, "control", STR("")), 1u, "fault %u left rows behind",
+                     n); /* the signing key */
+        if (rig.rows->fail_at) {
+            cr_expect_gt(n, 20u);
+            break;
+        }
+        cr_expect_eq(refused, 1u, "fault %u", n);
+    }
+    rig.rows->fail_at = 0;
+}
+
+Test(api, a_refusal_is_one_whatever_a_field_is_called)
+{
+    for (int shift = 0; shift < 4; shift++) { /* the message is cut at four places of a letter */
+        struct sbuf body = {0};
+        sbuf_printf(&body, "{\"%.*s", shift, "xxxx");
+        for (int i = 0; i < 100; i++)
+            sbuf_puts(&body, "\xf0\x9f\x8e\xb5");
+        sbuf_puts(&body, "\":1}");
+        sbuf_add(&body, "", 1);
+        cr_expect_str_eq(refusal("PUT", "/v1/users/u", body.p, 400), "field_invalid");
+        sbuf_fini(&body);
+    }
+}
+
 Test(api, a_caller_that_goes_away_does_not_stop_what_was_begun)
 {
     rig.rows->hold = true;
@@ -576,6 +630,9 @@ Test(api, explain_says_why_in_words)
     explained(other, "token_path", "the token opens c/12/ and the path is c/123/x");
     snprintf(other, sizeof(other), RIG_EXTERNAL "/t/%.*s/c/12/%%2e%%2e/x", (int)len, token);
     explained(other, "path_invalid", "not valid");
+    json_t *bad = explain(other);
+    cr_expect(json_is_null(json_object_get(bad, "path")));
+    json_decref(bad);
     snprintf(other, sizeof(other), "/t/%.*s/c/12/x", (int)len, token);
     other[60] = other[60] == 'A' ? 'B' : 'A';
     json_t *j = explain(other);
@@ -598,6 +655,26 @@ Test(api, explain_says_why_in_words)
     rig.clock.wall_now_ms += 14000;
     explained(url, "token_key_unknown", "kid 1 was retired 14 s ago");
     free(url);
+}
+
+/* Nobody signed this: 8-bit names, another kid. It is explained all the same. */
+Test(api, explain_survives_what_was_forged)
+{
+    static const uint8_t claims[] = {1, 0,   1,   1,   3, 0, 1,  0xff, 4,   0, 1, 'c', 5,   0, 1, 'l', 6, 0,
+                                     3, 'b', 'b', 'b', 7, 0, 2,  0xfe, '/', 8, 0, 1,   's', 9, 0, 8,   0, 0,
+                                     0, 0,   0,   0,   0, 1, 10, 0,    8,   0, 0, 0,   0,   0, 0, 0,   2};
+    uint8_t raw[5 + sizeof(claims) + 32] = {1};
+    char text[BASE64_LEN(sizeof(raw))];
+    memcpy(raw + 5, claims, sizeof(claims));
+    for (uint32_t kid = 0; kid < 3; kid++) {
+        put_be32(raw + 1, kid);
+        base64url_encode(raw, sizeof(raw), text);
+        json_t *j = explain(text);
+        text_is(j, "code", kid == 1 ? "token_bad_signature" : "token_key_unknown");
+        cr_expect(json_is_false(json_object_get(j, "signature_valid")));
+        cr_expect(json_is_null(json_object_get(j, "claims")));
+        json_decref(j);
+    }
 }
 
 Test(api, explain_shows_claims_and_whether_to_believe_them)

@@ -175,6 +175,9 @@ Test(media_path, head_tells_what_get_would)
     cr_expect(has(&a, "Content-Length: 36\r\n") && has(&a, "ETag: \"c0ffee\"\r\n") && a.body[0] == 0);
     common_ok(&a, "HEAD");
     free(a.text);
+    a = ask("HEAD", below("c/12/seg0.m4s"), "Range: bytes=0-3\r\n");
+    cr_expect(a.status == 200 && has(&a, "Content-Length: 36\r\n"), "ranges are GET's only");
+    free(a.text);
     a = ask("GET", below("c/12/empty.vtt"), NULL);
     cr_expect(a.status == 200 && has(&a, "Content-Length: 0\r\n"), "%s", a.text);
     free(a.text);
