@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 
 from harness import MIB, Server, boto3_client, check, main, random_bytes, serving, sha256
@@ -50,6 +51,51 @@ def a_second_signal_ends_at_once():
         server.cleanup()
 
 
+def storm(server, ended, failures):
+    """One client that writes and reads until the server is gone; what it read must be what was written."""
+    client = boto3_client(server, read_timeout=30, retries={"max_attempts": 0})
+    body = random_bytes(9 * MIB, seed=threading.get_ident() % 1000)
+    key = f"storm/{threading.get_ident()}"
+    while not ended.is_set():
+        try:
+            client.put_object(Bucket="bkt", Key=key, Body=body)
+            if sha256(client.get_object(Bucket="bkt", Key=key)["Body"].read()) != sha256(body):
+                failures.append("other bytes came back")
+        except Exception:  # the server went away: that is what this test is about
+            if not ended.is_set():
+                time.sleep(0.05)
+
+
+def a_stop_in_the_middle_of_a_storm_is_clean():
+    for engine, deadline, drives in (("auto", "300ms", 3), ("threads", "300ms", 1), ("auto", "10s", 1)):
+        server = Server(drives=drives, env={"LECTERN_STOP_DEADLINE": deadline, "LECTERN_DISK_ENGINE": engine})
+        ended, failures = threading.Event(), []
+        threads = []
+        try:
+            server.start()
+            check(f"engine={'threads' if engine == 'threads' else ''}" in server.log_text(), "the log names the disk engine")
+            boto3_client(server).create_bucket(Bucket="bkt")
+            threads = [threading.Thread(target=storm, args=(server, ended, failures)) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            time.sleep(2)
+            server.stop(40)  # code 0, and no word of a sanitizer
+            ended.set()
+            for thread in threads:
+                thread.join()
+            check(not failures, f"{failures[:1]}")
+            server.start()  # the same data, no repair by hand
+            server.stop()
+        except BaseException:
+            print(server.log_text()[-6000:])
+            raise
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+            server.cleanup()
+
+
 def mistakes_get_one_clear_sentence():
     with serving() as s:
         other = Server()
@@ -84,4 +130,5 @@ def an_idle_or_stuck_client_does_not_hold_the_stop():
 
 
 if __name__ == "__main__":
-    main(a_stop_lets_transfers_end_and_a_start_is_quick, a_second_signal_ends_at_once, mistakes_get_one_clear_sentence, an_idle_or_stuck_client_does_not_hold_the_stop)
+    main(a_stop_lets_transfers_end_and_a_start_is_quick, a_second_signal_ends_at_once,
+         a_stop_in_the_middle_of_a_storm_is_clean, mistakes_get_one_clear_sentence, an_idle_or_stuck_client_does_not_hold_the_stop)
