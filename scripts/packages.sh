@@ -4,9 +4,9 @@
 packages_run="build-essential cmake ninja-build pkg-config git ca-certificates python3
   libuv1-dev liburing-dev librocksdb-dev libisal-dev libxxhash-dev libssl-dev libexpat1-dev libjansson-dev
   libcurl4-openssl-dev libprotobuf-c-dev protobuf-c-compiler libinih-dev
-  ffmpeg awscli"
+  curl ffmpeg awscli"
 packages_test="clang clang-format libclang-rt-dev libcriterion-dev
-  rclone s3cmd restic python3-boto3 python3-jsonschema python3-venv curl chromium chromium-driver procps"
+  rclone s3cmd restic python3-boto3 python3-jsonschema python3-venv chromium chromium-driver procps"
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
