@@ -1,6 +1,12 @@
 /* meta_replica - opening tells good copies from damaged ones, and nothing is repaired here but by replay or by a fill
  * from a good copy. A fill writes the row s/applied last, so a copy that was interrupted has none and counts as
- * damaged. */
+ * damaged.
+ *
+ * Applied entries are not synced one by one, and what a power cut takes of them need not be the end: between the switch
+ * of a memtable and its flush RocksDB has two write-ahead logs, and the tail of the first may be gone while the second
+ * is there. So s/applied alone proves nothing. The log holds every entry since the database was last made durable, and
+ * entries are absolute: unless the row s/clean says that this very state was left by a clean stop, an open applies them
+ * all again. */
 #include "node/meta_replica.h"
 #include "common/log.h"
 #include <dirent.h>
@@ -60,20 +66,28 @@ static int kv_open(struct meta_replica *r, bool empty, char *why, size_t why_cap
     return err ? err : kv_rocks_open(dir, &kc, &r->kv, why, why_cap);
 }
 
-static int applied_load(struct meta_replica *r)
+static const struct str applied_key = {"s/applied", 9}, clean_key = {"s/clean", 7};
+
+static int mark_load(struct meta_replica *r, struct str key, uint64_t *ret_epoch, uint64_t *ret_seq)
 {
     struct arena a;
     struct str value;
     Pb__MetaApplied *row;
     arena_init(&a, MIB);
-    int err = r->kv->ops->get(r->kv, STR("s/applied"), &a, &value);
+    int err = r->kv->ops->get(r->kv, key, &a, &value);
     if (!err)
         err = meta_unpack(&a, &pb__meta_applied__descriptor, value, &row);
     if (!err) {
-        r->applied_epoch = row->epoch;
-        r->applied_seq = row->seq;
+        *ret_epoch = row->epoch;
+        *ret_seq = row->seq;
     }
     arena_fini(&a);
+    return err;
+}
+
+static int applied_load(struct meta_replica *r)
+{
+    int err = mark_load(r, applied_key, &r->applied_epoch, &r->applied_seq);
     return err == KV_NOT_FOUND ? E_CORRUPT : err; /* every whole copy has the row */
 }
 
@@ -128,6 +142,56 @@ static void history_check(struct meta_replica *r)
         meta_replica_bad(r, E_CORRUPT, "the log lacks entries that the database has not applied");
 }
 
+static int batch_copy(void *ctx, int op, struct str key, struct str value)
+{
+    struct kv_batch *b = ctx;
+    if (op == KV_OP_PUT)
+        kv_batch_put(b, key, value);
+    else if (op == KV_OP_DEL)
+        kv_batch_del(b, key);
+    else
+        kv_batch_del_range(b, key, value);
+    return b->ops.err;
+}
+
+struct replay {
+    struct meta_replica *to;
+    struct kv_batch batch;
+};
+
+/* Entries behind the last applied one are left for the replay: only the start knows whether they were committed. */
+static int mend_entry(void *ctx, uint64_t epoch, uint64_t seq, struct str bytes)
+{
+    struct replay *p = ctx;
+    (void)epoch;
+    if (seq > p->to->applied_seq)
+        return 0;
+    kv_batch_clear(&p->batch);
+    int err = kv_batch_each(bytes, batch_copy, &p->batch);
+    return err ? err : p->to->kv->ops->write(p->to->kv, &p->batch, false);
+}
+
+/* Applies again what is applied and still in the log. A log that ends before the last applied entry was about to be
+ * emptied: all of it is durable, and applying a piece of it would take newer rows back. */
+static int mend(struct meta_replica *r)
+{
+    struct metalog_run run = metalog_file_run(r->log);
+    uint64_t clean_epoch = 0, clean_seq = 0;
+    int err = mark_load(r, clean_key, &clean_epoch, &clean_seq);
+    if (err && err != KV_NOT_FOUND)
+        return err;
+    bool clean = !err && clean_seq == r->applied_seq && clean_epoch == r->applied_epoch;
+    if (clean || run.last_seq < r->applied_seq || run.first_seq > r->applied_seq)
+        return 0;
+    struct replay p = {.to = r};
+    log_event(LOG_INFO, "metadata_mend", "drive=%u entries=%llu", r->self.index,
+              (unsigned long long)(r->applied_seq - run.first_seq + 1));
+    kv_batch_init(&p.batch);
+    err = metalog_file_each(r->log, run.first_seq, mend_entry, &p);
+    kv_batch_fini(&p.batch);
+    return err ? err : r->kv->ops->sync(r->kv);
+}
+
 /* No register was ever written: then there must be no data either, or somebody took the register away. */
 static int empty_check(struct meta_replica *r, char *why, size_t why_cap)
 {
@@ -168,7 +232,39 @@ int meta_replica_open(struct meta_replica *r, const struct meta_conf *conf, unsi
     if (err)
         return part_failed(r, err, "the log", why, why_cap);
     history_check(r);
-    return 0;
+    if (r->state != META_COPY_GOOD)
+        return 0;
+    err = mend(r);
+    r->whole = !err;
+    return err ? part_failed(r, err, "applying its log again", why, why_cap) : 0;
+}
+
+static int mark_put(struct kv_batch *b, struct str key, uint64_t epoch, uint64_t seq)
+{
+    Pb__MetaApplied row = PB__META_APPLIED__INIT;
+    uint8_t bytes[64];
+    row.format = META_FORMAT;
+    row.epoch = epoch;
+    row.seq = seq;
+    assert(pb__meta_applied__get_packed_size(&row) <= sizeof bytes);
+    size_t len = pb__meta_applied__pack(&row, bytes);
+    kv_batch_put(b, key, (struct str){(const char *)bytes, len});
+    return b->ops.err;
+}
+
+/* A stop is clean when everything applied is durable: then the next start need not apply anything again. */
+static int clean_mark(struct meta_replica *r)
+{
+    struct kv_batch b;
+    int err = r->kv->ops->sync(r->kv);
+    if (err || !r->whole || r->state != META_COPY_GOOD)
+        return err;
+    kv_batch_init(&b);
+    err = mark_put(&b, clean_key, r->applied_epoch, r->applied_seq);
+    if (!err)
+        err = r->kv->ops->write(r->kv, &b, true);
+    kv_batch_fini(&b);
+    return err;
 }
 
 void meta_replica_close(struct meta_replica *r)
@@ -176,7 +272,7 @@ void meta_replica_close(struct meta_replica *r)
     if (r->log)
         metalog_file_close(r->log);
     if (r->kv) {
-        int err = r->failed ? 0 : r->kv->ops->sync(r->kv);
+        int err = r->failed ? 0 : clean_mark(r);
         if (err)
             log_event(LOG_WARN, "metadata_sync_failed", "replica=%u err=%s", r->self.index,
                       log_quote(str_c(err_text(err))));
@@ -199,15 +295,7 @@ void meta_replica_last(const struct meta_replica *r, uint64_t *ret_epoch, uint64
 
 int meta_applied_put(struct kv_batch *b, uint64_t epoch, uint64_t seq)
 {
-    Pb__MetaApplied row = PB__META_APPLIED__INIT;
-    uint8_t bytes[64];
-    row.format = META_FORMAT;
-    row.epoch = epoch;
-    row.seq = seq;
-    assert(pb__meta_applied__get_packed_size(&row) <= sizeof bytes);
-    size_t len = pb__meta_applied__pack(&row, bytes);
-    kv_batch_put(b, STR("s/applied"), (struct str){(const char *)bytes, len});
-    return b->ops.err;
+    return mark_put(b, applied_key, epoch, seq);
 }
 
 int meta_replica_apply(struct meta_replica *r, const struct kv_batch *batch, uint64_t epoch, uint64_t seq)
@@ -219,23 +307,6 @@ int meta_replica_apply(struct meta_replica *r, const struct kv_batch *batch, uin
         r->applied_seq = seq;
     }
     return err;
-}
-
-struct replay {
-    struct meta_replica *to;
-    struct kv_batch batch;
-};
-
-static int batch_copy(void *ctx, int op, struct str key, struct str value)
-{
-    struct kv_batch *b = ctx;
-    if (op == KV_OP_PUT)
-        kv_batch_put(b, key, value);
-    else if (op == KV_OP_DEL)
-        kv_batch_del(b, key);
-    else
-        kv_batch_del_range(b, key, value);
-    return b->ops.err;
 }
 
 static int replay_entry(void *ctx, uint64_t epoch, uint64_t seq, struct str bytes)
@@ -288,7 +359,7 @@ static int rows_copy(struct meta_replica *r, struct kv_iter *it, struct kv_batch
 {
     int err = 0;
     for (it->ops->seek(it, STR_NONE); !err && it->ops->valid(it); it->ops->next(it)) {
-        if (str_eq(it->ops->key(it), STR("s/applied")))
+        if (str_eq(it->ops->key(it), applied_key) || str_eq(it->ops->key(it), clean_key))
             continue;
         kv_batch_put(b, it->ops->key(it), it->ops->value(it));
         if (b->ops.len < FILL_BATCH_BYTES)
@@ -323,6 +394,7 @@ int meta_replica_fill(struct meta_replica *r, struct meta_replica *from)
         r->applied_epoch = from->applied_epoch;
         r->applied_seq = from->applied_seq;
         r->state = META_COPY_GOOD;
+        r->whole = true;
         r->why[0] = 0;
     }
     return err;
@@ -401,5 +473,6 @@ int meta_replica_create(struct meta_replica *r, char *why, size_t why_cap)
         snprintf(why, why_cap, "%s: the metadata cannot be made: %s", r->dir, err_text(err));
     else
         r->state = META_COPY_GOOD;
+    r->whole = !err;
     return err;
 }

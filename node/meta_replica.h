@@ -2,6 +2,8 @@
  *
  * DIR/register, DIR/log/, DIR/db/. A copy is good when all three can be read and the log, with what the database has
  * applied, makes an unbroken history; else `why` says what is wrong and it is filled again from another one.
+ * After anything but a clean stop an open applies again all of the log that was applied: the database may have lost a
+ * piece in the middle.
  * Thread: open, replay, fill and close block; apply on a work thread. Memory: the struct is the caller's. */
 #pragma once
 #include "node/meta_register.h"
@@ -28,6 +30,7 @@ struct meta_replica {
     struct kv *kv;
     struct metalog_file *log;
     uint64_t applied_epoch, applied_seq;
+    bool whole;  /* its database holds all that is applied, so that a stop may be called clean */
     bool failed; /* while running: takes nothing more */
     struct metalog_append append;
     struct meta_register_write reg_write;

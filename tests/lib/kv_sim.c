@@ -143,18 +143,50 @@ int kv_sim_create(struct disk_sim *disk, struct kv **ret_kv)
     return err ? err : kv_sim_wrap(disk, mem, ret_kv);
 }
 
+/* Batches that are there when `steps` had happened, and those of them that a sync has made durable. */
+static size_t there_at(const struct kv_sim *s, size_t steps, size_t *ret_synced)
+{
+    size_t there = 0;
+    *ret_synced = 0;
+    for (; there < s->count && (s->kept[there].step < steps || there == 0); there++)
+        if (s->kept[there].synced)
+            *ret_synced = there + 1;
+    return there;
+}
+
+static int put_back(const struct kv_sim *s, struct kv *to, size_t from, size_t n)
+{
+    int err = 0;
+    for (size_t i = from; err == 0 && i < n; i++)
+        err = s->kept[i].batch.count ? to->ops->write(to, &s->kept[i].batch, false) : 0;
+    return err;
+}
+
 int kv_sim_cut(struct kv *kv, size_t steps, bool keep_all, uint64_t seed, struct kv **ret_kv)
 {
     struct kv_sim *s = sim_of(kv);
-    size_t there = 0, synced = 0;
-    for (; there < s->count && (s->kept[there].step < steps || there == 0); there++)
-        if (s->kept[there].synced)
-            synced = there + 1;
+    size_t synced, there = there_at(s, steps, &synced);
     size_t n = keep_all ? there : synced + (size_t)(seed % (there - synced + 1));
     struct kv *to;
     int err = kv_mem_open(&to);
-    for (size_t i = 0; err == 0 && i < n; i++)
-        err = s->kept[i].batch.count ? to->ops->write(to, &s->kept[i].batch, false) : 0;
+    if (err == 0)
+        err = put_back(s, to, 0, n);
+    if (err == 0)
+        *ret_kv = to;
+    return err;
+}
+
+int kv_sim_cut_hole(struct kv *kv, size_t steps, uint64_t seed, struct kv **ret_kv)
+{
+    struct kv_sim *s = sim_of(kv);
+    size_t synced, there = there_at(s, steps, &synced), from = synced + (size_t)(seed % (there - synced + 1));
+    size_t to_piece = from + (size_t)(seed / 3 % (there - from + 1));
+    struct kv *to;
+    int err = kv_mem_open(&to);
+    if (err == 0)
+        err = put_back(s, to, 0, from);
+    if (err == 0)
+        err = put_back(s, to, to_piece, there);
     if (err == 0)
         *ret_kv = to;
     return err;

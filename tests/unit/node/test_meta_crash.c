@@ -1,6 +1,7 @@
 /* The power is cut after every step of a run on simulated drives and databases: what was answered is there after the
  * next start, what was never asked for is not, and the start needs no hands. Then it is cut again during that start. */
 #include "tests/lib/disk_sim.h"
+#include "tests/lib/kv_door.h"
 #include "tests/lib/kv_sim.h"
 #include "tests/lib/meta_fixture.h"
 #include <criterion/criterion.h>
@@ -22,12 +23,6 @@ struct world {
     struct chain chains[META_REPLICAS_MAX];
     size_t born; /* steps before it make what it began with */
 };
-/* The service closes this; the database behind it stays, as on a drive. */
-struct door {
-    struct kv kv;
-    struct kv *real;
-};
-
 static struct meta_fixture f;
 static struct world *now; /* the world that the service runs in */
 
@@ -39,41 +34,6 @@ struct write {
 static struct write writes[WRITES];
 static unsigned write_count;
 
-static struct kv *behind(struct kv *kv)
-{
-    return container_of(kv, struct door, kv)->real;
-}
-static int door_get(struct kv *kv, struct str key, struct arena *a, struct str *ret)
-{
-    return behind(kv)->ops->get(behind(kv), key, a, ret);
-}
-static int door_write(struct kv *kv, const struct kv_batch *b, bool sync)
-{
-    return behind(kv)->ops->write(behind(kv), b, sync);
-}
-static int door_sync(struct kv *kv)
-{
-    return behind(kv)->ops->sync(behind(kv));
-}
-static struct kv_iter *door_iter(struct kv *kv)
-{
-    return behind(kv)->ops->iter(behind(kv));
-}
-static int door_checkpoint(struct kv *kv, const char *dir)
-{
-    return behind(kv)->ops->checkpoint(behind(kv), dir);
-}
-static uint64_t door_bytes(struct kv *kv)
-{
-    return behind(kv)->ops->bytes(behind(kv));
-}
-static void door_close(struct kv *kv)
-{
-    free(container_of(kv, struct door, kv));
-}
-static const struct kv_ops door_ops = {door_get,        door_write, door_sync, door_iter,
-                                       door_checkpoint, door_bytes, door_close};
-
 static int open_door(void *ctx, unsigned replica, bool empty, struct kv **ret_kv)
 {
     (void)ctx;
@@ -84,12 +44,7 @@ static int open_door(void *ctx, unsigned replica, bool empty, struct kv **ret_kv
         cr_assert_eq(kv_sim_create(now->disk, &c->kvs[c->count]), 0);
         c->count++;
     }
-    struct door *d = calloc(1, sizeof *d);
-    cr_assert(d);
-    d->kv.ops = &door_ops;
-    d->real = c->kvs[c->count - 1];
-    *ret_kv = &d->kv;
-    return 0;
+    return kv_door_open(c->kvs[c->count - 1], ret_kv);
 }
 
 static void world_free(struct world *w)
@@ -114,7 +69,10 @@ static struct world world_cut(const struct world *w, size_t steps, enum disk_sim
             at--;
         if (at == 0)
             continue;
-        cr_assert_eq(kv_sim_cut(c->kvs[at - 1], steps, cut == CUT_KEEP, seed + i, &mem), 0);
+        if (cut != CUT_KEEP && seed % 3)
+            cr_assert_eq(kv_sim_cut_hole(c->kvs[at - 1], steps, seed + i, &mem), 0);
+        else
+            cr_assert_eq(kv_sim_cut(c->kvs[at - 1], steps, cut == CUT_KEEP, seed + i, &mem), 0);
         cr_assert_eq(kv_sim_wrap(found.disk, mem, &found.chains[i].kvs[0]), 0);
         found.chains[i].count = 1;
     }
@@ -216,6 +174,36 @@ static void cut_run(unsigned replicas, unsigned missing_one_in)
 }
 
 TestSuite(meta_crash, .timeout = 110);
+
+Test(meta_crash, only_a_start_after_no_clean_stop_applies_the_log_again)
+{
+    struct world w = {0};
+    meta_fixture_init(&f, 1);
+    struct disk *own = f.disk;
+    f.conf.kv_open = open_door;
+    cr_assert_eq(disk_sim_create(f.loop, 1, &w.disk), 0);
+    enter(&w);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_assert_eq(fix_bucket(&f, "b"), 0);
+    do_writes();
+    struct world killed = world_cut(&w, disk_sim_steps(w.disk), CUT_KEEP, 0);
+    meta_fixture_close(&f);
+    db_writes = 0;
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_expect_eq(db_writes, 0);
+    check(SIZE_MAX - 1, "clean");
+    meta_fixture_close(&f);
+    enter(&killed);
+    db_writes = 0;
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_expect_eq(db_writes, WRITES + 1, "%u", db_writes);
+    check(SIZE_MAX - 1, "killed");
+    meta_fixture_close(&f);
+    world_free(&killed);
+    world_free(&w);
+    f.disk = own;
+    meta_fixture_fini(&f);
+}
 
 Test(meta_crash, one_replica_keeps_what_it_answered)
 {
