@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define RIG_THREADS 2
+
 static void rig_ready(void *ctx, int err)
 {
     ((struct rig *)ctx)->ready = err;
@@ -14,7 +16,7 @@ void rig_open(struct rig *r, const struct rig_conf *conf)
 {
     *r = (struct rig){0};
     clock_manual_init(&r->clock, UINT64_C(1700000000000));
-    if (loop_create(&r->clock.clock, &r->loop) || work_create(r->loop, 2, &r->work))
+    if (loop_create(&r->clock.clock, &r->loop) || work_create(r->loop, RIG_THREADS, &r->work))
         abort();
     r->peer = peer_mem_create(r->loop, conf->k, conf->m, conf->stores);
     rig_client(r, conf);
@@ -63,29 +65,55 @@ void rig_advance(struct rig *r, uint64_t ns)
     rig_turns(r, 4);
 }
 
+/* A request for each thread; they meet, so both threads are through with what came before. */
 struct idle {
     struct work_req req;
+    atomic_uint *met;
     bool done;
 };
 static void idle_run(struct work_req *req)
 {
-    (void)req;
+    struct idle *i = container_of(req, struct idle, req);
+    atomic_fetch_add(i->met, 1);
+    while (atomic_load(i->met) < RIG_THREADS)
+        usleep(20);
 }
 static void idle_done(struct work_req *req)
 {
     container_of(req, struct idle, req)->done = true;
 }
 
-void rig_quiet(struct rig *r)
+static void work_idle(struct rig *r)
+{
+    atomic_uint met = 0;
+    struct idle idle[RIG_THREADS];
+    for (unsigned i = 0; i < RIG_THREADS; i++) {
+        idle[i] = (struct idle){.req = {.run = idle_run, .cb = idle_done}, .met = &met};
+        work_submit(r->work, &idle[i].req);
+    }
+    for (unsigned i = 0; i < RIG_THREADS; i++)
+        rig_until(r, &idle[i].done);
+}
+
+/* Nothing moves any more but `waiting` calls: several times in a row, since the end of one thing begins another. */
+static void settle(struct rig *r, bool waiting_allowed)
 {
     for (unsigned calm = 0; calm < 4; calm++) {
-        struct idle idle = {.req = {.run = idle_run, .cb = idle_done}};
-        work_submit(r->work, &idle.req);
-        rig_until(r, &idle.done);
+        work_idle(r);
         rig_turns(r, 3);
-        if (r->peer->out)
+        if (r->peer->out > (waiting_allowed ? r->peer->waiting : 0))
             calm = 0;
     }
+}
+
+void rig_settle(struct rig *r)
+{
+    settle(r, true);
+}
+
+void rig_quiet(struct rig *r)
+{
+    settle(r, false);
 }
 
 void rig_close(struct rig *r)

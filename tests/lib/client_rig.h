@@ -24,7 +24,8 @@ void rig_close(struct rig *r);                               /* waits until ever
 void rig_until(struct rig *r, const bool *flag);
 void rig_turns(struct rig *r, unsigned n);    /* lets things go on for a while */
 void rig_advance(struct rig *r, uint64_t ns); /* moves the clock, then turns */
-void rig_quiet(struct rig *r);                /* until no call is under way and work is done */
+void rig_settle(struct rig *r); /* until all that is left under way hangs or waits for the clock, and work is done */
+void rig_quiet(struct rig *r);  /* until no call is under way and work is done */
 
 /* Bytes that differ from place to place; the same for the same seed. */
 void rig_fill(uint8_t *p, size_t n, uint64_t seed);

@@ -214,17 +214,22 @@ static void call_posted(struct loop_post *post)
     if (s && s->mode == PEER_HANG && !c->forced) {
         c->next = c->p->hung;
         c->p->hung = c;
+        c->p->waiting++;
         return;
     }
-    if (s && s->delay_ns)
+    if (s && s->delay_ns) {
+        c->p->waiting++;
         loop_timer_start(c->p->loop, &c->timer, s->delay_ns);
-    else
+    } else {
         call_end(c);
+    }
 }
 
 static void call_due(struct loop_timer *t)
 {
-    call_end(container_of(t, struct peer_call, timer));
+    struct peer_call *c = container_of(t, struct peer_call, timer);
+    c->p->waiting--;
+    call_end(c);
 }
 
 static void submit(struct rpc_peer *peer, struct rpc *r)
@@ -247,6 +252,7 @@ void peer_mem_release(struct peer_mem *p)
     p->hung = NULL;
     for (struct peer_call *next; c; c = next) {
         next = c->next;
+        p->waiting--;
         loop_post(p->loop, &c->post);
     }
 }

@@ -39,7 +39,8 @@ struct peer_mem {
     int map_err;             /* MAP_GET fails with it */
     uint64_t fail_at, calls; /* the fail_at-th call from now fails with fail_err (0: none) */
     int fail_err;
-    unsigned out; /* calls under way */
+    unsigned out;     /* calls under way */
+    unsigned waiting; /* those of them that hang or are delayed */
     unsigned map_gets;
     uint64_t read_bytes, frag_count;
 };

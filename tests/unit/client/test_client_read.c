@@ -78,11 +78,11 @@ Test(client_read, a_hanging_drive_is_waited_for_once)
     unsigned waits = 0;
     while (!d.ended) {
         reader_next(&d);
-        rig_turns(&r, 30);
+        rig_settle(&r);
         for (; !d.came; waits++) {
             cr_assert_lt(waits, 40);
             rig_advance(&r, CLIENT_READ_NS + 2 * MS_NS);
-            rig_turns(&r, 30);
+            rig_settle(&r);
         }
         r.clock.mono_now_ns += 20 * MS_NS; /* a slow reader, so that nothing is read ahead */
     }
@@ -109,7 +109,7 @@ Test(client_read, a_late_answer_does_not_spoil_what_was_decoded)
         r.peer->stores[s].mode = PEER_HANG;
     reader_open(&r, &d, &put, 64 * KIB);
     reader_next(&d);
-    rig_turns(&r, 5);
+    rig_settle(&r);
     for (unsigned s = 0; s < 6; s++)
         r.peer->stores[s].mode = PEER_GOOD;
     rig_advance(&r, CLIENT_READ_NS + 2 * MS_NS);
@@ -138,14 +138,14 @@ Test(client_read, slow_readers_hold_one_unit_each_and_a_full_pool_makes_others_w
         reader_open(&r, &d[i], &put, 9 * MIB);
         reader_next(&d[i]);
     }
-    rig_turns(&r, 40);
+    rig_settle(&r);
     for (unsigned i = 0; i < READERS; i++)
         cr_assert_eq(d[i].came, i < FIT, "reader %u", i);
     cr_assert_leq(bufpool_used_bytes(r.client->read_pool), FIT * CLIENT_READ_UNIT);
     for (unsigned i = 0; i < READERS; i++) { /* each that leaves lets the next in line go on */
         cr_assert(d[i].came);
         reader_free(&d[i]);
-        rig_turns(&r, 10);
+        rig_settle(&r);
     }
     rig_put_free(&r, &put, true);
     check_calm(&r);
@@ -164,7 +164,7 @@ Test(client_read, only_a_quick_reader_is_read_ahead_for)
     for (unsigned i = 0; i < 6; i++) {
         reader_next(&slow);
         rig_until(&r, &slow.came);
-        rig_turns(&r, 10);
+        rig_settle(&r);
         cr_assert_leq(bufpool_used_bytes(r.client->read_pool), CLIENT_READ_UNIT);
         r.clock.mono_now_ns += 50 * MS_NS;
     }
@@ -173,7 +173,7 @@ Test(client_read, only_a_quick_reader_is_read_ahead_for)
     for (unsigned i = 0; i < 6; i++) {
         reader_next(&quick);
         rig_until(&r, &quick.came);
-        rig_turns(&r, 10);
+        rig_settle(&r);
         cr_assert_leq(bufpool_used_bytes(r.client->read_pool), 3 * CLIENT_READ_UNIT);
     }
     cr_assert_geq(bufpool_used_bytes(r.client->read_pool), 2 * CLIENT_READ_UNIT);
@@ -199,7 +199,7 @@ Test(client_read, many_degraded_readers_take_turns)
         reader_next(&d[i]);
     }
     for (unsigned alive = READERS, rounds = 0; alive > 0; rounds++) {
-        cr_assert_lt(rounds, 20000);
+        cr_assert_lt(rounds, 2000000);
         r.clock.mono_now_ns += MS_NS;
         loop_turn(r.loop);
         cr_assert_leq(r.client->decodes, CLIENT_DECODES_MAX);

@@ -114,9 +114,8 @@ Test(client_write, a_hanging_drive_delays_a_write_by_seconds_and_keeps_its_memor
     rig_open(&r, &six);
     r.peer->stores[2].mode = PEER_HANG;
     rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 4 * MIB});
-    while (r.peer->hung == NULL)
-        rig_turns(&r, 1);
-    rig_turns(&r, 50);
+    rig_settle(&r);
+    cr_assert(r.peer->hung);
     cr_assert(!put.done);
     rig_advance(&r, CLIENT_STRAGGLER_NS - 1000);
     cr_assert(!put.done);
@@ -141,9 +140,8 @@ Test(client_write, too_many_hanging_drives_end_at_the_deadline)
     rig_open(&r, &six);
     r.peer->stores[2].mode = r.peer->stores[3].mode = PEER_HANG;
     rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 20 * MIB});
-    while (r.peer->hung == NULL)
-        rig_turns(&r, 1);
-    rig_turns(&r, 50);
+    rig_settle(&r);
+    cr_assert(r.peer->hung);
     rig_advance(&r, CLIENT_WRITE_NS - 1000);
     cr_assert(!put.done);
     rig_advance(&r, 2 * MS_NS);
@@ -166,7 +164,7 @@ Test(client_write, a_slow_drive_holds_the_stream_at_two_stripes)
     r.peer->stores[5].delay_ns = 100 * MS_NS;
     rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 24 * MIB});
     for (size_t left = 16 * MIB;; left -= 8 * MIB) { /* two stripes go out together and settle together */
-        rig_turns(&r, 400);
+        rig_settle(&r);
         cr_assert_leq(bufpool_used_bytes(r.client->write_pool), 2 * stripe);
         cr_assert_eq(put.left, left);
         rig_advance(&r, 101 * MS_NS);
@@ -209,7 +207,7 @@ Test(client_write, a_small_object_takes_a_small_buffer)
     r.peer->stores[0].mode = PEER_HANG;
     rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 100000});
     cr_assert_leq(bufpool_used_bytes(r.client->write_pool), 200000);
-    rig_turns(&r, 20);
+    rig_settle(&r);
     r.peer->stores[0].mode = PEER_GOOD;
     peer_mem_release(r.peer);
     rig_until(&r, &put.done);
@@ -321,12 +319,12 @@ Test(client_write, draining_waits_for_ghosts)
     rig_open(&r, &six);
     r.peer->stores[2].mode = PEER_HANG;
     rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 4 * MIB});
-    while (!r.peer->hung)
-        rig_turns(&r, 1);
+    rig_settle(&r);
+    cr_assert(r.peer->hung);
     rig_put_free(&r, &put, false);
     bool drained = false;
     client_drain(r.client, set_flag, &drained);
-    rig_turns(&r, 30);
+    rig_settle(&r);
     cr_assert(!drained);
     r.peer->stores[2].mode = PEER_GOOD;
     peer_mem_release(r.peer);
@@ -347,9 +345,8 @@ Test(client_write, ghosts_of_a_closed_client_send_nothing_new)
     rig_open(&r, &eight);
     r.peer->stores[2].mode = PEER_HANG;
     rig_put_start(&r, &put, &(struct rig_put_conf){.p = bytes, .n = 9 * MIB});
-    while (!r.peer->hung)
-        rig_turns(&r, 1);
-    rig_turns(&r, 50);
+    rig_settle(&r);
+    cr_assert(r.peer->hung);
     rig_put_free(&r, &put, false);
     client_close(r.client);
     uint64_t calls = r.peer->calls;

@@ -110,9 +110,8 @@ Test(peer_socket, a_broken_connection_ends_calls_and_is_made_again)
     for (unsigned s = 0; s < 6; s++)
         l.rig.peer->stores[s].mode = PEER_HANG;
     rig_put_start(&l.rig, &lost, &(struct rig_put_conf){.p = bytes, .n = MIB});
-    while (!l.rig.peer->hung)
+    while (l.rig.peer->waiting < 6)
         rig_turns(&l.rig, 1);
-    rig_turns(&l.rig, 100);
     node_socket_close(l.server, set_flag, &l.server_closed); /* waits for what hangs */
     rig_until(&l.rig, &lost.done);
     cr_assert_eq(lost.err, E_QUORUM);
