@@ -121,6 +121,12 @@ enum s3_error s3_error_of(int status)
     }
 }
 
+bool s3_owner_expected(const struct s3_request *s, const char *header, const char *owner)
+{
+    struct str want = s3_header(s, header);
+    return !want.p || str_eq(want, str_c(owner));
+}
+
 unsigned s3_rights(struct s3_request *s, struct str bucket, struct str owner)
 {
     const struct access_key *k = control_key(s->g->control, s->access);
@@ -214,7 +220,8 @@ static void on_bucket(struct s3_request *s, int status, void *rep)
         return;
     }
     unsigned need = s->route.op->rights;
-    if ((s3_rights(s, s->route.bucket, str_c(s->bucket->owner)) & need) != need) {
+    if ((s3_rights(s, s->route.bucket, str_c(s->bucket->owner)) & need) != need ||
+        !s3_owner_expected(s, "x-amz-expected-bucket-owner", s->bucket->owner)) {
         s3_fail(s, S3_AccessDenied);
         return;
     }

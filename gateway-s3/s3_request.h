@@ -75,6 +75,8 @@ void s3_call(struct s3_request *s, enum rpc_type type, const void *req,
              void (*then)(struct s3_request *s, int status, void *rep));
 /* The S3 error for a failed or refused call (status != 0), by what was asked for. */
 enum s3_error s3_error_of(int status);
+/* Is header (x-amz-expected-bucket-owner) absent or this owner? */
+bool s3_owner_expected(const struct s3_request *s, const char *header, const char *owner);
 /* Rights of this request's key on a bucket (RIGHT_*). */
 unsigned s3_rights(struct s3_request *s, struct str bucket, struct str owner);
 

@@ -44,7 +44,8 @@ static void on_object(struct s3_request *s, int status, void *rep)
 static void authorised(struct s3_request *s, const char *owner)
 {
     struct s3_source *c = source_of(s);
-    if (!(s3_rights(s, c->bucket, str_c(owner)) & RIGHT_READ))
+    if (!(s3_rights(s, c->bucket, str_c(owner)) & RIGHT_READ) ||
+        !s3_owner_expected(s, "x-amz-source-expected-bucket-owner", owner))
         s3_fail(s, S3_AccessDenied);
     else
         s3_object_find(s, c->bucket, c->key, true, on_object);
