@@ -511,8 +511,12 @@ static int scan_log(struct recover *rc)
         uint64_t from = rc->numbers[i] == begin ? MAX_OF(rc->mark.pos.offset, (uint64_t)SEGMENT_PAGE) : SEGMENT_PAGE;
         bool last = i + 2 >= rc->number_count; /* the last, and the one before a prepared one */
         seg->tail = from;
-        bool clean = still_clean(rc, seg, from);
-        int err = clean ? 0 : scan_segment(rc, seg, from, last);
+        int err = store_segment_ref(s, seg); /* with more segments than files may be open it was closed again */
+        if (err)
+            return complain(rc, seg->number, "opening", err);
+        if (!still_clean(rc, seg, from))
+            err = scan_segment(rc, seg, from, last);
+        store_segment_unref(s, seg);
         if (err)
             return err;
     }
@@ -547,10 +551,11 @@ static void choose(struct recover *rc)
             s->segments[i]->sealed = s->segments[i]->changed = true;
     for (size_t i = s->segment_count; i-- > used;) { /* all of them are empty */
         struct store_segment *seg = s->segments[i];
-        if (i > used || seg->sealed) {
+        if (i > used || seg->sealed || store_segment_ref(s, seg) != 0) {
             seg->sealed = true; /* one is enough; compaction gives it back */
             continue;
         }
+        seg->refs--; /* outside of the table nobody closes its file, and the log expects it open */
         s->segment_count--;
         memmove(s->segments + i, s->segments + i + 1, (s->segment_count - i) * sizeof(struct store_segment *));
         s->spare = seg;
