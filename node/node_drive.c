@@ -193,7 +193,7 @@ static int place(struct node *n, struct finding *f, char *why, size_t why_cap)
         struct node_drive *nd = &n->drives[i];
         nd->node = n;
         nd->drive.dir_fd = -1;
-        snprintf(nd->label, sizeof nd->label, "%zu", i);
+        snprintf(nd->label, sizeof nd->label, "%u", (unsigned)i);
         snprintf(nd->why, sizeof nd->why, "the drive is not there (last seen at %.200s)", n->map->stores[i]->label);
     }
     for (unsigned i = 0; i < f->count; i++) {
