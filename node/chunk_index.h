@@ -1,9 +1,9 @@
 /* chunk_index - where each fragment of a drive stands: a key-value store below, a bounded memory of entries above.
  *
- * The kv is never synced for its own sake: it is rebuilt from the segments. Changes are applied to entries in the order
- * of the log and reach the kv later, all of them up to one position of the log in one batch with that position, so the
- * kv is always the state of some moment. An entry that is pinned or not yet in the kv stays in memory; that makes it the
- * truth while a look-up is on a work thread.
+ * No request waits for the kv: what it lacks is read from the segments at the next start. Changes are applied to entries
+ * in the order of the log and reach the kv later, all of them up to one position of the log in one batch with that
+ * position, so the kv is always the state of some moment. An entry that is pinned or not yet in the kv stays in memory;
+ * that makes it the truth while a look-up is on a work thread.
  * It is not the judge of what exists: store_recover.c rebuilds it whenever anything does not fit.
  * Thread: the loop, except chunk_get_run (work thread) and, before the loop runs, everything on one thread.
  * Memory: entries belong to the index; a pin keeps one. chunk_get is embedded by the caller until it ended.

@@ -1,6 +1,9 @@
 /* store_apply - what a durable record changes: the fragment's entry, the accounts of the segments, and then the kv. A
- * flush writes everything that changed up to one position of the log, and that position, in one batch: the kv is always
- * the state after some prefix of the log, whatever part of its unsynced tail a power cut takes.
+ * flush writes everything that changed up to one position of the log, and that position, in one batch, and every batch
+ * is synced before the next one: so the kv is always the state after some prefix of the log. Unsynced batches would not
+ * do: RocksDB has more than one write-ahead log at a time, and a power cut may take the end of the older one and leave
+ * the younger, a position without the entries before it. What a sync costs is paid a few times a second
+ * (STORE_FLUSH_NS), and a start after a power cut reads what was appended in that time.
  *
  * Recovery calls the same functions with the records that it finds. */
 #include "common/log.h"
@@ -328,15 +331,15 @@ static void flush_end(struct store *s, int err)
         b->saved |= b->in_batch;
 }
 
-int store_flush_blocking(struct store *s, bool sync, bool clean)
+int store_flush_blocking(struct store *s, bool always, bool clean)
 {
     struct store_flush *f = &s->flush;
     assert(!f->busy);
-    if (!flush_build(s, clean) && !sync) {
+    if (!flush_build(s, clean) && !always) {
         flush_end(s, 0);
         return 0;
     }
-    int err = f->batch.ops.err ? f->batch.ops.err : s->conf.kv->ops->write(s->conf.kv, &f->batch, sync);
+    int err = f->batch.ops.err ? f->batch.ops.err : s->conf.kv->ops->write(s->conf.kv, &f->batch, true);
     flush_end(s, err);
     return err;
 }
@@ -345,7 +348,7 @@ static void flush_run(struct work_req *w)
 {
     struct store_flush *f = container_of(w, struct store_flush, work);
     struct store *s = container_of(f, struct store, flush);
-    f->result = f->batch.ops.err ? f->batch.ops.err : s->conf.kv->ops->write(s->conf.kv, &f->batch, f->sync);
+    f->result = f->batch.ops.err ? f->batch.ops.err : s->conf.kv->ops->write(s->conf.kv, &f->batch, true);
 }
 
 static void flush_start(struct store *s, bool clean);
@@ -378,7 +381,6 @@ static void flush_start(struct store *s, bool clean)
     assert(!f->busy);
     f->served = f->waiting;
     f->waiting = NULL;
-    f->sync = f->served != NULL;
     if (!flush_build(s, clean) && !f->served) {
         flush_end(s, 0);
         return;

@@ -6,8 +6,8 @@
 #pragma once
 #include "node/store.h"
 
-#define STORE_FLUSH_COUNT   512
-#define STORE_FLUSH_NS      (50 * MS_NS)
+#define STORE_FLUSH_COUNT   2048          /* so many changes, or so long after the first: they are written to the kv */
+#define STORE_FLUSH_NS      (250 * MS_NS) /* and synced; what was appended since is read after a power cut */
 #define STORE_RETRY_NS      (1 * SEC_NS) /* after the kv or the preparation of a segment failed */
 #define STORE_IDLE_NS       (100 * MS_NS) /* then an END record proves the last batch */
 #define STORE_KEPT_BYTES    (256 * KIB)  /* the end of every segment that only deletes and compaction may use */
@@ -68,7 +68,7 @@ struct store_flush_wait { /* someone who needs the kv to be as new as now, and d
 };
 
 struct store_flush {
-    bool busy, sync, clean, was_clean; /* was_clean: as the kv has it */
+    bool busy, clean, was_clean; /* was_clean: as the kv has it */
     int err, result;       /* of the last one; of the one under way */
     struct kv_batch batch;
     struct kv_batch extra; /* rows to delete: quarantine that healed, segments that are gone */
@@ -182,8 +182,8 @@ void store_apply_fragment(struct store *s, struct store_segment *seg, const stru
 void store_apply_tomb(struct store *s, struct chunk_entry *e, const struct segment_tomb *t);
 void store_apply_kept(struct store *s, struct store_segment *seg, const struct segment_record *r); /* a DELETE record */
 void store_flush_soon(struct store *s);
-void store_flush_now(struct store *s, struct store_flush_wait *w); /* w may be NULL; else synced */
-int store_flush_blocking(struct store *s, bool sync, bool clean);
+void store_flush_now(struct store *s, struct store_flush_wait *w); /* calls back when the kv has it */
+int store_flush_blocking(struct store *s, bool always, bool clean); /* always: also when nothing changed */
 void store_segment_forget(struct store *s, const struct store_segment *seg); /* its rows go with the next flush */
 void store_flush_timer(struct loop_timer *t);
 /* known: a row of the kv, not news. */

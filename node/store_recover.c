@@ -591,7 +591,7 @@ static int recover_run(struct recover *rc)
         struct kv_batch b;
         kv_batch_init(&b);
         kv_batch_del_range(&b, STR("a"), STR("z"));
-        err = b.ops.err ? b.ops.err : s->conf.kv->ops->write(s->conf.kv, &b, false);
+        err = b.ops.err ? b.ops.err : s->conf.kv->ops->write(s->conf.kv, &b, true);
         kv_batch_fini(&b);
         s->rebuilt = rc->number_count > 0;
         if (s->rebuilt)

@@ -136,7 +136,7 @@ static void run(struct world *w, size_t writes)
         else
             wait_all(w);
         if (dice == 9)
-            store_rig_settle(&w->rig, 60 + (unsigned)(next_random(w) % 100)); /* flushes, END records, compaction */
+            store_rig_settle(&w->rig, 60 + (unsigned)(next_random(w) % 300)); /* flushes, END records, compaction */
     }
     wait_all(w);
 }
