@@ -13,14 +13,31 @@ struct stripe stripe_of(uint64_t length, unsigned k, unsigned m)
     return s;
 }
 
+/* The list is as long as the extent has fragments at most, and nearly in order: stripes that were written side by side
+ * may have ended the other way round. Only such a one is compared with those before it. */
+static bool handoffs_valid(const Pb__Extent *e, uint32_t stripes)
+{
+    uint64_t highest = 0, width = e->k + e->m;
+    if (e->n_handoffs > stripes * width)
+        return false;
+    for (size_t i = 0; i < e->n_handoffs; i++) {
+        const Pb__Handoff *h = e->handoffs[i];
+        if (h->stripe >= stripes || h->fragment >= width)
+            return false;
+        uint64_t place = h->stripe * width + h->fragment;
+        for (size_t k = i; place <= highest && k-- > 0;)
+            if (e->handoffs[k]->stripe == h->stripe && e->handoffs[k]->fragment == h->fragment)
+                return false;
+        highest = MAX_OF(highest, place);
+    }
+    return true;
+}
+
 static bool places_valid(const Pb__Extent *e)
 {
     uint32_t stripes = extent_stripes(e);
-    for (size_t i = 0; i < e->n_handoffs; i++) {
-        const Pb__Handoff *h = e->handoffs[i];
-        if (h->stripe >= stripes || h->fragment >= e->k + e->m)
-            return false;
-    }
+    if (!handoffs_valid(e, stripes))
+        return false;
     for (size_t i = 0; i < e->n_lost; i++) {
         if (e->lost[i]->stripe >= stripes || e->lost[i]->fragment >= e->k + e->m)
             return false;

@@ -37,7 +37,8 @@ static inline unsigned stripe_stored(const struct stripe *s)
     return s->data_count + s->m;
 }
 
-/* Rules of an extent from outside: codes, sizes, ids, and every handoff and lost entry in range. */
+/* Rules of an extent from outside: codes, sizes, ids, every handoff and lost entry in range, and no two handoffs of
+ * one fragment. */
 int extent_check(const Pb__Extent *e);
 uint32_t extent_stripes(const Pb__Extent *e);
 struct stripe extent_stripe(const Pb__Extent *e, uint32_t index);

@@ -160,6 +160,32 @@ Test(stripe, extents_that_break_the_rules_are_refused)
     cr_assert_eq(extent_check(&good), 0);
 }
 
+Test(stripe, a_fragment_with_two_handoffs_is_refused)
+{
+    Pb__Extent e = extent_of(17 * MIB, 4, 2, 4 * MIB);
+    Pb__Handoff h[64], *list[64];
+    size_t n = 0;
+    for (uint32_t s = extent_stripes(&e); s-- > 0;) /* as when the last stripe ends first */
+        for (uint32_t f = 0; f < 6; f++) {
+            pb__handoff__init(&h[n]);
+            h[n].stripe = s;
+            h[n].fragment = f;
+            list[n] = &h[n];
+            n++;
+        }
+    e.handoffs = list;
+    e.n_handoffs = n;
+    cr_assert_eq(extent_check(&e), 0);
+    for (size_t i = 1; i < n; i++) {
+        list[0] = &h[i]; /* a second time, and never too long a list */
+        cr_assert_eq(extent_check(&e), E_CORRUPT, "at %zu", i);
+    }
+    list[0] = &h[0];
+    list[n] = &h[0];
+    e.n_handoffs = n + 1;
+    cr_assert_eq(extent_check(&e), E_CORRUPT);
+}
+
 Test(stripe, ids_are_write_id_stripe_fragment)
 {
     uint8_t id[FRAG_ID_BYTES];
