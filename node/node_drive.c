@@ -298,6 +298,7 @@ void node_drives_free(struct node *n)
     for (size_t i = 0; n->drives && i < n->map->n_stores; i++) {
         struct node_drive *d = &n->drives[i];
         assert(!d->store);
+        free(d->gc_left);
         if (d->kv)
             d->kv->ops->close(d->kv);
         if (d->drive.dir)

@@ -1,6 +1,10 @@
 /* node_gc - deletes the fragments of extents that no object names any more, as the metadata service asks. Every
  * fragment is asked for at its home and, where the extent was written around a sick drive, at its handoff. Ids are
- * gathered into one batch a drive; when one is full all are sent, and the walk goes on when they came back. */
+ * gathered into one batch a drive; when one is full all are sent, and the walk goes on when they came back.
+ *
+ * A drive that cannot delete counts as unreachable for the rest of the run, so that one that dies does not keep the
+ * space of all the others. What it should have deleted is remembered, up to NODE_GC_LEFT_MAX ids until the node stops,
+ * and tried first by the next run; what is forgotten is left for scrub. */
 #include "common/log.h"
 #include "common/metrics.h"
 #include "node/node_impl.h"
@@ -12,6 +16,7 @@
 struct gc_batch {
     struct node_gc *gc;
     struct store_delete delete;
+    bool failed; /* in this run */
     uint8_t ids[GC_BATCH][FRAG_ID_BYTES];
 };
 struct node_gc {
@@ -38,13 +43,45 @@ static void gc_end(struct node_gc *gc)
     node_idle(n);
 }
 
+static void gc_keep(struct node_drive *d, const uint8_t (*ids)[FRAG_ID_BYTES], size_t count)
+{
+    count = MIN_OF(count, NODE_GC_LEFT_MAX - d->gc_left_count);
+    if (d->gc_left_count + count > d->gc_left_cap) {
+        size_t cap = MAX_OF(d->gc_left_cap * 2, d->gc_left_count + GC_BATCH);
+        uint8_t(*more)[FRAG_ID_BYTES] = realloc(d->gc_left, cap * FRAG_ID_BYTES);
+        if (!more)
+            return;
+        d->gc_left = more;
+        d->gc_left_cap = cap;
+    }
+    memcpy(d->gc_left + d->gc_left_count, ids, count * FRAG_ID_BYTES);
+    d->gc_left_count += count;
+}
+
+/* What earlier runs could not delete goes first. */
+static void gc_again(struct node_gc *gc)
+{
+    for (size_t i = 0; i < gc->node->map->n_stores; i++) {
+        struct node_drive *d = &gc->node->drives[i];
+        struct gc_batch *b = &gc->batches[i];
+        if (d->gc_left_count == 0 || b->failed || b->delete.count > 0)
+            continue;
+        size_t n = MIN_OF(d->gc_left_count, (size_t)GC_BATCH);
+        d->gc_left_count -= n;
+        memcpy(b->ids, d->gc_left + d->gc_left_count, n * FRAG_ID_BYTES);
+        b->delete.count = n;
+    }
+}
+
 static void gc_add(struct node_gc *gc, uint32_t store, const uint8_t id[FRAG_ID_BYTES])
 {
     if (store >= gc->node->map->n_stores || gc->node->drives[store].state != NODE_DRIVE_OPEN)
         return; /* scrub finds what is left there */
     struct gc_batch *b = &gc->batches[store];
-    assert(b->delete.count < GC_BATCH);
-    memcpy(b->ids[b->delete.count++], id, FRAG_ID_BYTES);
+    if (b->failed || b->delete.count == GC_BATCH) /* full: gc_room keeps from it as long as extents keep their rules */
+        gc_keep(&gc->node->drives[store], (const uint8_t(*)[FRAG_ID_BYTES])id, 1);
+    else
+        memcpy(b->ids[b->delete.count++], id, FRAG_ID_BYTES);
 }
 
 static void gc_stripe(struct node_gc *gc, const Pb__Extent *e, uint32_t index)
@@ -65,12 +102,23 @@ static void gc_stripe(struct node_gc *gc, const Pb__Extent *e, uint32_t index)
     }
 }
 
+static void gc_failed(struct gc_batch *b)
+{
+    struct node_drive *d = &b->gc->node->drives[b - b->gc->batches];
+    b->failed = true;
+    gc_keep(d, (const uint8_t(*)[FRAG_ID_BYTES])b->ids, b->delete.count);
+    log_event(LOG_WARN, "gc.drive", "store=%s error=%s left=%zu", d->label,
+              log_quote(str_c(err_text(b->delete.status))), d->gc_left_count);
+}
+
 static void gc_deleted(struct store_delete *d)
 {
     struct gc_batch *b = d->user;
     struct node_gc *gc = b->gc;
-    if (d->status && gc->err == 0)
+    if (d->status == -ECANCELED && gc->err == 0)
         gc->err = d->status;
+    if (d->status && d->status != -ECANCELED)
+        gc_failed(b);
     metric_add(M_GC_FRAGMENTS, NULL, d->deleted);
     d->count = 0;
     if (--gc->pending == 0)
@@ -89,6 +137,7 @@ static bool gc_room(const struct node_gc *gc)
 static void gc_walk(struct node_gc *gc)
 {
     struct node *n = gc->node;
+    gc_again(gc);
     while (gc->at < gc->count && gc_room(gc) && gc->err == 0) {
         const Pb__Extent *e = gc->extents[gc->at];
         if (extent_check(e) != 0) {

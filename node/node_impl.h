@@ -15,6 +15,7 @@
 #define NODE_MAP_FILE             "lectern.map"
 #define NODE_MAP_BYTES_MAX        (4 * MIB)
 #define NODE_WHY                  256
+#define NODE_GC_LEFT_MAX          ((size_t)65536) /* ids that a drive could not delete */
 
 enum node_drive_state { NODE_DRIVE_MISSING, NODE_DRIVE_FAILED, NODE_DRIVE_OPEN };
 
@@ -28,6 +29,8 @@ struct node_drive { /* one place of the map */
     char why[NODE_WHY];
     pthread_t thread;
     bool threaded;
+    uint8_t (*gc_left)[FRAG_ID_BYTES]; /* node_gc.c's: to be deleted when the drive can */
+    size_t gc_left_count, gc_left_cap;
 };
 
 struct node_gc;

@@ -24,6 +24,8 @@ static void store_fill(struct node *n, size_t i, const struct meta_status *ms, P
     struct store_stat stat;
     store_stat(d->store, &stat);
     st->state = (char *)(uintptr_t)store_state_name(stat.state);
+    if (stat.state == STORE_SUSPECT)
+        st->why = (char *)(uintptr_t) "writes to it failed since the start; the log tells which";
     st->live_bytes = stat.live_bytes;
     st->dead_bytes = stat.dead_bytes;
     st->free_bytes = stat.free_bytes;

@@ -18,7 +18,7 @@
 #define STORE_DIRTY_MAX     8192       /* index entries not yet in the kv; past it writes wait */
 #define STORE_FILES_MAX     256        /* segment files open at once */
 #define STORE_FIRST_BYTES   (32 * MIB) /* the first segment of a drive is small: it is zeroed while writers wait */
-#define STORE_SUSPECT_ERRORS 3         /* failed writes or syncs after which the drive is suspect */
+#define STORE_SUSPECT_ERRORS 3         /* failed writes, syncs or preparations of a segment: the drive is suspect */
 
 enum store_outcome { STORE_NOT_FOUND = 1 };
 

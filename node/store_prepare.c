@@ -145,7 +145,8 @@ static void prepare_end(struct store_prepare *p, int err)
     if (err) {
         p->not_before_ns = loop_now_ns(s->conf.loop) + STORE_RETRY_NS;
         if (err != -ENOSPC)
-            store_failed(s, "preparing a segment", err, false);
+            store_failed(s, "preparing a segment", err,
+                         err != -ENOMEM); /* a drive that died has no write left to fail */
         else if (!s->full)
             log_event(LOG_WARN, "store.full", "store=%s urgent=%d", s->conf.label, p->urgent);
     }
