@@ -78,7 +78,7 @@ static void refuse_run(struct loop_post *p)
     m->refuse_posted = false;
     for (struct rpc *r = meta_queue_take(&q); r; r = meta_queue_take(&q))
         r->cb(r);
-    meta_close_advance(m);
+    meta_settle(m);
 }
 
 static void refuse(struct meta *m, struct rpc *r, int status)
@@ -132,7 +132,7 @@ static void read_done(struct work_req *work)
     m->reads_out--;
     reads_start(m);
     r->cb(r);
-    meta_close_advance(m);
+    meta_settle(m);
 }
 
 static uint64_t now_ms(struct meta *m)
@@ -143,7 +143,7 @@ static uint64_t now_ms(struct meta *m)
 
 static void reads_start(struct meta *m)
 {
-    while (m->free_slots && m->reads.count > 0) {
+    while (m->free_slots && m->reads.count > 0 && !m->restart.paused) {
         struct meta_read *read = m->free_slots;
         m->free_slots = read->next;
         read->rpc = meta_queue_take(&m->reads);
@@ -237,7 +237,7 @@ static void group_work(struct meta *m, enum meta_step step, void (*run)(struct w
 static void group_start(struct meta *m)
 {
     struct meta_group *g = &m->group;
-    if (g->step != META_IDLE || m->writes.count == 0)
+    if (g->step != META_IDLE || m->writes.count == 0 || m->restart.paused)
         return;
     while (m->writes.count > 0 && g->rpcs.count < META_GROUP_MAX)
         meta_queue_add(&g->rpcs, meta_queue_take(&m->writes));
@@ -286,7 +286,7 @@ static void group_end(struct meta *m)
         }
         r->cb(r);
     }
-    meta_close_advance(m);
+    meta_settle(m);
 }
 
 static void group_advance(struct meta *m)
@@ -333,10 +333,12 @@ void meta_submit(struct meta *m, struct rpc *r)
         refuse(m, r, -ENOSYS);
     } else if (m->closing) {
         refuse(m, r, -ECANCELED);
+    } else if (m->restart.down) {
+        refuse(m, r, E_UNAVAILABLE);
     } else if (!write) {
         meta_queue_add(&m->reads, r);
         reads_start(m);
-    } else if (!meta_writable(m)) {
+    } else if (!m->restart.paused && !meta_writable(m)) {
         refuse(m, r, E_QUORUM);
     } else if (m->writes.count >= META_QUEUE_MAX) {
         refuse(m, r, E_UNAVAILABLE);
@@ -389,11 +391,53 @@ static void replicas_close(struct meta *m)
 {
     for (unsigned i = 0; i < m->replica_count; i++)
         meta_replica_close(&m->replicas[i]);
+    m->replica_count = 0;
+    m->primary = NULL;
 }
 
 static void replica_idle(struct meta_replica *r)
 {
-    meta_close_advance(r->owner);
+    meta_settle(r->owner);
+}
+
+int meta_start_again(struct meta *m, char *why, size_t why_cap)
+{
+    replicas_close(m);
+    arena_fini(&m->config_arena);
+    arena_init(&m->config_arena, MIB);
+    int err = meta_start(m, why, why_cap);
+    if (!err)
+        err = counters_load(m);
+    if (err)
+        replicas_close(m);
+    for (unsigned i = 0; i < m->replica_count; i++)
+        m->replicas[i].idle = replica_idle;
+    return err;
+}
+
+/* The caller's list of replicas is gone after meta_open; a restart needs it. */
+static int confs_copy(struct meta *m)
+{
+    const struct meta_conf *c = &m->conf;
+    if (c->replica_count > META_REPLICAS_MAX)
+        return -EINVAL;
+    for (unsigned i = 0; i < c->replica_count; i++) {
+        m->dirs[i] = strdup(c->replicas[i].dir);
+        if (!m->dirs[i])
+            return -ENOMEM;
+        m->replica_confs[i] = c->replicas[i];
+        m->replica_confs[i].dir = m->dirs[i];
+    }
+    m->conf.replicas = m->replica_confs;
+    return 0;
+}
+
+static void meta_free(struct meta *m)
+{
+    for (unsigned i = 0; i < META_REPLICAS_MAX; i++)
+        free(m->dirs[i]);
+    arena_fini(&m->config_arena);
+    free(m);
 }
 
 int meta_open(const struct meta_conf *conf, struct meta **ret_meta, char *why, size_t why_cap)
@@ -408,17 +452,15 @@ int meta_open(const struct meta_conf *conf, struct meta **ret_meta, char *why, s
         m->slots[i].next = m->free_slots;
         m->free_slots = &m->slots[i];
     }
-    int err = meta_start(m, why, why_cap);
+    int err = confs_copy(m);
     if (!err)
-        err = counters_load(m);
+        err = meta_start_again(m, why, why_cap);
     if (err) {
-        replicas_close(m);
-        arena_fini(&m->config_arena);
-        free(m);
+        meta_free(m);
         return err;
     }
-    for (unsigned i = 0; i < m->replica_count; i++)
-        m->replicas[i].idle = replica_idle;
+    metric_set(M_META_REPLICAS, NULL, __builtin_popcount(metalog_in_set(&m->core)));
+    meta_restart_want(m);
     meta_gc_open(m);
     *ret_meta = m;
     return 0;
@@ -426,6 +468,10 @@ int meta_open(const struct meta_conf *conf, struct meta **ret_meta, char *why, s
 
 void meta_status(struct meta *m, struct meta_status *ret)
 {
+    if (m->restart.paused || m->restart.down) {
+        *ret = m->restart.status;
+        return;
+    }
     *ret = (struct meta_status){
         .buckets = m->counters.buckets,
         .objects = m->counters.objects,
@@ -446,6 +492,23 @@ void meta_status(struct meta *m, struct meta_status *ret)
             ret->replicas[m->replica_of[i]].in_sync = set & 1U << i;
 }
 
+static void refuse_all(struct meta *m, struct meta_queue *q, int status)
+{
+    for (struct rpc *r = meta_queue_take(q); r; r = meta_queue_take(q))
+        refuse(m, r, status);
+}
+
+void meta_resume(struct meta *m)
+{
+    if (m->restart.down) {
+        refuse_all(m, &m->writes, E_UNAVAILABLE);
+        refuse_all(m, &m->reads, E_UNAVAILABLE);
+    }
+    group_start(m);
+    reads_start(m);
+    meta_settle(m);
+}
+
 static void close_run(struct work_req *work)
 {
     struct meta *m = container_of(work, struct meta, close_work);
@@ -457,14 +520,14 @@ static void close_done(struct work_req *work)
     struct meta *m = container_of(work, struct meta, close_work);
     void (*cb)(void *) = m->closed_cb;
     void *ctx = m->closed_ctx;
-    arena_fini(&m->config_arena);
-    free(m);
+    meta_free(m);
     cb(ctx);
 }
 
-void meta_close_advance(struct meta *m)
+void meta_settle(struct meta *m)
 {
-    if (!m->closing || m->close_work.run)
+    meta_restart_advance(m);
+    if (!m->closing || m->close_work.run || !meta_restart_close(m))
         return;
     if (m->group.step != META_IDLE || m->reads_out > 0 || m->refuse_posted || !meta_gc_close(m) || !meta_commit_idle(m))
         return;
@@ -479,9 +542,7 @@ void meta_close(struct meta *m, void (*closed_cb)(void *ctx), void *ctx)
     m->closing = true;
     m->closed_cb = closed_cb;
     m->closed_ctx = ctx;
-    for (struct rpc *r = meta_queue_take(&m->writes); r; r = meta_queue_take(&m->writes))
-        refuse(m, r, -ECANCELED);
-    for (struct rpc *r = meta_queue_take(&m->reads); r; r = meta_queue_take(&m->reads))
-        refuse(m, r, -ECANCELED);
-    meta_close_advance(m);
+    refuse_all(m, &m->writes, -ECANCELED);
+    refuse_all(m, &m->reads, -ECANCELED);
+    meta_settle(m);
 }

@@ -33,7 +33,7 @@ static void gc_rest(struct meta *m, int err)
     m->gc.step = GC_IDLE;
     m->gc.under_way = false;
     if (m->closing) {
-        meta_close_advance(m);
+        meta_settle(m);
         return;
     }
     m->gc.timer.cb = gc_tick;
@@ -157,7 +157,9 @@ static void gc_scan(struct work_req *work)
 
 static void gc_scan_done(struct work_req *work)
 {
-    gc_advance(container_of(container_of(work, struct meta_gc, work), struct meta, gc));
+    struct meta *m = container_of(container_of(work, struct meta_gc, work), struct meta, gc);
+    gc_advance(m);
+    meta_settle(m);
 }
 
 static void gc_scan_start(struct meta *m)
@@ -240,7 +242,10 @@ static void gc_advance(struct meta *m)
     }
     switch (gc->step) {
     case GC_IDLE:
-        gc_scan_start(m);
+        if (m->restart.paused || m->restart.down)
+            gc_rest(m, E_UNAVAILABLE);
+        else
+            gc_scan_start(m);
         return;
     case GC_SCAN:
         if (gc->extent_count > 0) {

@@ -16,6 +16,7 @@
 #define META_GC_ROWS       64                   /* gc rows collected at once */
 #define META_GC_EXTENTS    4096                 /* and their extents */
 #define META_EXPIRED       16                   /* uploads aborted in one round */
+#define META_STALL_MS      10000                /* a drive that holds up a commit for longer counts as failed */
 
 struct meta_queue {
     struct rpc *first, *last;
@@ -77,8 +78,26 @@ struct meta_gc {
     struct arena rpc_arena;
 };
 
+enum meta_restart_step { META_RESTART_IDLE, META_RESTART_PROBE, META_RESTART_DRAIN, META_RESTART_START };
+struct meta_restart {
+    enum meta_restart_step step;
+    bool paused; /* requests wait in their queues */
+    bool down;   /* the last start failed: no replica is open */
+    bool worth_it;
+    uint32_t broken; /* for the probe: replicas to be mended, and how many must be fit */
+    unsigned least;
+    unsigned attempts; /* in a row that mended nothing */
+    struct loop_timer timer;
+    struct work_req work;
+    int err;
+    char why[256];
+    struct meta_status status; /* as of before */
+};
+
 struct meta {
     struct meta_conf conf;
+    struct meta_replica_conf replica_confs[META_REPLICAS_MAX]; /* conf.replicas points here */
+    char *dirs[META_REPLICAS_MAX];
     struct kv *primary;
     struct meta_counters counters;
     struct meta_replica replicas[META_REPLICAS_MAX];
@@ -86,7 +105,9 @@ struct meta {
     struct arena config_arena; /* what the registers said at start, and config */
     Pb__MetaConfig *config;    /* the newest; its in_sync flags are set from the core for every write */
     struct metalog core;
-    int replica_of[METALOG_MEMBERS_MAX]; /* of a member; -1: its drive is missing */
+    struct loop_timer append_timer, change_timer; /* META_STALL_MS */
+    uint64_t change_round;                        /* of register writes; those of an earlier one come too late */
+    int replica_of[METALOG_MEMBERS_MAX];          /* of a member; -1: its drive is missing */
     struct meta_change change;
 
     struct meta_queue writes, reads, refused;
@@ -97,6 +118,7 @@ struct meta {
     struct loop_post refuse_post;
     bool refuse_posted;
     struct meta_gc gc;
+    struct meta_restart restart;
 
     bool closing;
     struct work_req close_work;
@@ -104,7 +126,15 @@ struct meta {
     void *closed_ctx;
 };
 
-void meta_close_advance(struct meta *m); /* goes on with meta_close when nothing is under way any more */
+/* meta.c */
+void meta_settle(struct meta *m); /* something has ended: a restart or a close may go on. m may be gone afterwards */
+void meta_resume(struct meta *m); /* what waited for a restart goes on, or is refused */
+int meta_start_again(struct meta *m, char *why, size_t why_cap); /* closes the replicas and starts; work thread */
+
+/* meta_restart.c */
+void meta_restart_want(struct meta *m); /* something has failed */
+void meta_restart_advance(struct meta *m);
+bool meta_restart_close(struct meta *m); /* true when nothing of it is under way */
 
 /* meta_start.c: opens the replicas, chooses, fills, makes the first configuration; blocking. */
 int meta_start(struct meta *m, char *why, size_t why_cap);
@@ -114,6 +144,7 @@ int meta_start(struct meta *m, char *why, size_t why_cap);
 void meta_commit(struct meta *m);
 void meta_committed(struct meta *m); /* meta.c */
 bool meta_commit_idle(const struct meta *m);
+bool meta_commit_stalled(const struct meta *m); /* a drive has not ended a write that it was given up for */
 /* Applies the committed entry to every in-sync database: begin on the loop, apply on a work thread. */
 void meta_apply_begin(struct meta *m);
 void meta_apply(struct meta *m);

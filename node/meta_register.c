@@ -174,8 +174,7 @@ void meta_register_write(struct meta_register *g, const Pb__MetaConfig *config, 
     uint64_t offset = page_make(g, config);
     g->writing = true;
     w->reg = g;
-    w->req =
-        (struct disk_req){.op = DISK_WRITE, .file = g->file, .offset = offset, .iov_count = 1, .cb = reg_written};
+    w->req = (struct disk_req){.op = DISK_WRITE, .file = g->file, .offset = offset, .iov_count = 1, .cb = reg_written};
     w->req.iov[0] = (struct iovec){g->page, PAGE};
     g->disk->ops->submit(g->disk, &w->req);
 }

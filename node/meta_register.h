@@ -3,8 +3,8 @@
  *
  * A configuration holds once a majority of the members' registers carry it; a promise is made to a majority first, so
  * that an unfinished change can never be mistaken for one that won (R1, R2 of design.md on one machine).
- * Thread: open, close and write_now block; write on the loop. Memory: open returns owned; the configuration read lives in the
- * arena. Errors: -errno, E_VERSION. Durable: what was written, before cb(0). */
+ * Thread: open, close and write_now block; write on the loop. Memory: open returns owned; the configuration read lives
+ * in the arena. Errors: -errno, E_VERSION. Durable: what was written, before cb(0). */
 #pragma once
 #include "common/arena.h"
 #include "common/disk.h"

@@ -33,7 +33,12 @@ struct meta_replica {
     bool whole;  /* its database holds all that is applied, so that a stop may be called clean */
     bool failed; /* while running: takes nothing more */
     struct metalog_append append;
+    bool appending;
+    bool stalled; /* given up while it appended: append still uses stalled_entry */
+    struct metalog_entry stalled_entry;
     struct meta_register_write reg_write;
+    bool reg_writing;
+    uint64_t reg_round;
     bool applying; /* takes part in applying the group; and how that went */
     int apply_err;
     void (*idle)(struct meta_replica *r); /* its log has nothing under way any more; NULL before the service runs */

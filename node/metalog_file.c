@@ -87,8 +87,8 @@ int log_seg_create(struct metalog_file *l, struct log_seg *s, uint64_t next_seq)
     return err;
 }
 
-/* A file whose entries nobody needs any more becomes an empty one with the next number. The new head comes before the new
- * name: were it the other way round, a crash between would show the old entries under the new number. */
+/* A file whose entries nobody needs any more becomes an empty one with the next number. The new head comes before the
+ * new name: were it the other way round, a crash between would show the old entries under the new number. */
 int log_seg_recycle(struct metalog_file *l, struct log_seg *s, uint64_t next_seq)
 {
     char from[LOG_PATH_MAX], to[LOG_PATH_MAX];

@@ -174,6 +174,129 @@ Test(meta_faults, a_creation_may_fail_at_any_call_and_begins_again)
     }
 }
 
+/* ---- drives that hang ---- */
+
+struct slow_put {
+    Pb__Object o;
+    Pb__ObjectPutReq req;
+    struct arena arena;
+    struct rpc rpc;
+    bool done;
+};
+
+static void slow_put(struct slow_put *p, const char *key)
+{
+    *p = (struct slow_put){.o = PB__OBJECT__INIT, .req = PB__OBJECT_PUT_REQ__INIT};
+    arena_init(&p->arena, MIB);
+    p->o.etag = (char *)(uintptr_t) "00112233445566778899aabbccddeeff";
+    p->o.size = 3;
+    p->req.bucket = (char *)(uintptr_t) "b";
+    p->req.key = fix_bin(key);
+    p->req.object = &p->o;
+    p->req.inline_data = fix_bin("one");
+    p->rpc = (struct rpc){
+        .type = RPC_OBJECT_PUT, .req = &p->req, .arena = &p->arena, .cb = fix_mark_done, .user = &p->done};
+    meta_submit(f.meta, &p->rpc);
+}
+
+static void has(const char *key, const char *text)
+{
+    char found[16] = "";
+    cr_expect_eq(fix_get(&f, "b", key, found, sizeof found), 0, "%s", key);
+    cr_expect_str_eq(found, text);
+}
+
+/* Its log, its register, or both: whatever hangs, and whether reads came from it or not. */
+Test(meta_faults, a_drive_of_three_that_hangs_is_given_up)
+{
+    static const struct {
+        unsigned drive;
+        const char *part;
+    } rows[] = {{0, ""}, {0, "/log/"}, {1, ""}, {2, "/log/"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct slow_put p;
+        char word[200];
+        begin(3);
+        cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+        cr_assert_eq(fix_bucket(&f, "b"), 0);
+        snprintf(word, sizeof word, "%s%s", f.dirs[rows[i].drive], rows[i].part);
+        disk_fault_hold(faults, word);
+        slow_put(&p, "during");
+        meta_fixture_advance_ms(&f, 9000);
+        cr_expect(!p.done, "it may come back");
+        meta_fixture_advance_ms(&f, 2000);
+        meta_fixture_until(&f, fix_is_done, &p.done);
+        cr_expect_eq(p.rpc.status, 0);
+        cr_expect_eq(in_sync_count(), 2);
+        has("during", "one");
+        cr_expect_eq(fix_put(&f, "b", "after", "two"), 0);
+        meta_fixture_advance_ms(&f, 120000); /* nothing that mends may wait for it either */
+        cr_expect_eq(fix_put(&f, "b", "later", "three"), 0);
+        has("after", "two");
+        disk_fault_release(faults);
+        meta_fixture_close(&f);
+        cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+        cr_expect_eq(in_sync_count(), 3);
+        has("during", "one");
+        has("later", "three");
+        arena_fini(&p.arena);
+        end();
+    }
+}
+
+/* A register that hangs in the middle of a change counts as not written. */
+Test(meta_faults, a_register_that_hangs_does_not_hold_up_a_change)
+{
+    struct slow_put p;
+    char word[200];
+    begin(3);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_assert_eq(fix_bucket(&f, "b"), 0);
+    snprintf(word, sizeof word, "%s/register", f.dirs[1]);
+    disk_fault_hold(faults, word);
+    disk_fault_set(faults, f.dirs[2], 1, -EIO, false); /* its log fails, its register does not */
+    slow_put(&p, "k");
+    meta_fixture_advance_ms(&f, 9000);
+    cr_expect(!p.done);
+    meta_fixture_advance_ms(&f, 2000);
+    meta_fixture_until(&f, fix_is_done, &p.done);
+    cr_expect_eq(p.rpc.status, 0);
+    cr_expect_eq(in_sync_count(), 2);
+    cr_expect_eq(fix_put(&f, "b", "l", "two"), 0);
+    disk_fault_release(faults);
+    meta_fixture_close(&f);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_expect_eq(in_sync_count(), 3);
+    has("k", "one");
+    has("l", "two");
+    arena_fini(&p.arena);
+    end();
+}
+
+Test(meta_faults, one_drive_alone_that_hangs_is_answered_for)
+{
+    struct slow_put p;
+    struct meta_status s;
+    begin(1);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_assert_eq(fix_bucket(&f, "b"), 0);
+    cr_assert_eq(fix_put(&f, "b", "before", "one"), 0);
+    disk_fault_hold(faults, f.dirs[0]);
+    slow_put(&p, "k");
+    meta_fixture_advance_ms(&f, 11000);
+    meta_fixture_until(&f, fix_is_done, &p.done);
+    cr_expect_eq(p.rpc.status, E_QUORUM);
+    meta_status(f.meta, &s);
+    cr_expect(!s.writable);
+    has("before", "one");
+    disk_fault_release(faults);
+    meta_fixture_close(&f);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+    cr_expect_eq(fix_put(&f, "b", "k", "two"), 0);
+    arena_fini(&p.arena);
+    end();
+}
+
 /* ---- databases that fail ---- */
 
 static struct kv *databases[META_REPLICAS_MAX];
