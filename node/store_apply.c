@@ -66,7 +66,7 @@ void store_apply_tomb(struct store *s, struct chunk_entry *e, const struct segme
 
 void store_apply_kept(struct store *s, struct store_segment *seg, const struct segment_record *r)
 {
-    account_add(s, seg, segment_record_bytes(r));
+    account_add(s, seg, r->length); /* without header and padding: compaction puts many of them into one record */
 }
 
 /* ---- quarantine ---- */
@@ -417,4 +417,5 @@ void store_flush_timer(struct loop_timer *t)
     struct store *s = container_of(t, struct store, flush.timer);
     if (!s->flush.busy)
         flush_start(s, false);
+    store_compact_look(s);
 }

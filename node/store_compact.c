@@ -38,8 +38,11 @@ static void compact_end(struct store_compact *c, int err)
     if (err && err != -ECANCELED)
         log_event(LOG_WARN, "store.compact", "store=%s segment=%016llx error=%s", s->conf.label,
                   (unsigned long long)seg->number, log_quote(str_c(err_text(err))));
-    if (err)
+    if (err) {
         c->not_before_ns = loop_now_ns(s->conf.loop) + STORE_RETRY_NS;
+        if (s->closing == STORE_RUNS && !loop_timer_armed(&s->flush.timer))
+            loop_timer_start(s->conf.loop, &s->flush.timer, STORE_RETRY_NS); /* which looks again */
+    }
     store_segment_unref(s, seg);
     if (err == 0)
         store_compact_look(s);

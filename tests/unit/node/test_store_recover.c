@@ -150,17 +150,17 @@ Test(store_recover, a_stale_tail_never_comes_back)
     record_of(&r, 0, &end, &seq);
     size_t len;
     uint8_t uuid[16];
-    /* A torn record whose header is whole, far enough behind that later appends do not cover it. */
-    uint64_t far = 96 * KIB;
-    append_by_hand(&r, 1, 5000, far, seq + 1, end);
+    /* A torn record whose header is whole, in the last two pages, which appends of 16 KiB will not reach. */
+    uint64_t far = SEGMENT_BYTES - 2 * SEGMENT_PAGE;
+    append_by_hand(&r, 1, 4000, far, seq + 1, end);
     segment_bytes(&r, &len, uuid)[far + SEGMENT_PAGE + 17] ^= 1;
     reopen(&r, true);
-    cr_assert_eq(store_rig_read(&r, 1, 0, 0, 5000), STORE_NOT_FOUND);
+    cr_assert_eq(store_rig_read(&r, 1, 0, 0, 4000), STORE_NOT_FOUND);
     for (uint64_t n = 10; n < 60; n++) /* the segment is sealed and two more follow */
         cr_assert_eq(store_rig_write(&r, n, 9000), 0);
     store_rig_close(&r);
     reopen(&r, true); /* headers only, for a sealed segment */
-    cr_assert_eq(store_rig_read(&r, 1, 0, 0, 5000), STORE_NOT_FOUND);
+    cr_assert_eq(store_rig_read(&r, 1, 0, 0, 4000), STORE_NOT_FOUND);
     cr_assert_eq(store_rig_stat(&r).corrupt, 0);
     for (uint64_t n = 10; n < 60; n++)
         cr_assert_eq(store_rig_read(&r, n, 0, 0, 9000), 0);
