@@ -13,6 +13,8 @@ struct disk_fault {
     uint64_t left;
     int err;
     bool sticky, hit;
+    const char *held_word; /* of the loop */
+    struct disk_req *held;
 };
 struct disk_file {
     struct disk_file *below;
@@ -82,6 +84,11 @@ static void fault_submit(struct disk *d, struct disk_req *r)
         r->result_bytes = 0;
         r->post.cb = failed;
         loop_post(fault_of(d)->loop, &r->post);
+        return;
+    }
+    if (fault_of(d)->held_word && strstr(r->file->path, fault_of(d)->held_word)) {
+        r->next = fault_of(d)->held;
+        fault_of(d)->held = r;
         return;
     }
     r->file = r->file->below;
@@ -181,6 +188,30 @@ void disk_fault_set(struct disk_fault *d, const char *word, uint64_t nth, int er
     d->sticky = sticky;
     d->hit = false;
     pthread_mutex_unlock(&d->mutex);
+}
+
+void disk_fault_hold(struct disk_fault *d, const char *word)
+{
+    d->held_word = word;
+}
+
+bool disk_fault_holding(const struct disk_fault *d)
+{
+    return d->held;
+}
+
+void disk_fault_release(struct disk_fault *d)
+{
+    struct disk_req *r = d->held;
+    d->held = NULL;
+    d->held_word = NULL;
+    while (r) {
+        struct disk_req *next = r->next;
+        r->next = NULL;
+        r->file = r->file->below;
+        d->below->ops->submit(d->below, r);
+        r = next;
+    }
 }
 
 bool disk_fault_hit(const struct disk_fault *d)

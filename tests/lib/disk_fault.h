@@ -11,4 +11,8 @@ int disk_fault_create(struct loop *loop, struct disk *below, struct disk_fault *
 struct disk *disk_fault_disk(struct disk_fault *d);
 /* nth: from 1; 0: nothing fails. word: borrowed. sticky: every call from the n-th on. */
 void disk_fault_set(struct disk_fault *d, const char *word, uint64_t nth, int err, bool sticky);
+/* Asynchronous requests on paths that hold the word come to nothing until the release, which hands them on. Loop. */
+void disk_fault_hold(struct disk_fault *d, const char *word);
+bool disk_fault_holding(const struct disk_fault *d); /* a request has come and is held */
+void disk_fault_release(struct disk_fault *d);
 bool disk_fault_hit(const struct disk_fault *d); /* the chosen call has come */

@@ -194,9 +194,15 @@ static void slow_put(struct slow_put *p, const char *key)
     p->req.key = fix_bin(key);
     p->req.object = &p->o;
     p->req.inline_data = fix_bin("one");
-    p->rpc = (struct rpc){
-        .type = RPC_OBJECT_PUT, .req = &p->req, .arena = &p->arena, .cb = fix_mark_done, .user = &p->done};
+    p->rpc =
+        (struct rpc){.type = RPC_OBJECT_PUT, .req = &p->req, .arena = &p->arena, .cb = fix_mark_done, .user = &p->done};
     meta_submit(f.meta, &p->rpc);
+}
+
+static bool held(void *ctx)
+{
+    (void)ctx;
+    return disk_fault_holding(faults);
 }
 
 static void has(const char *key, const char *text)
@@ -222,6 +228,7 @@ Test(meta_faults, a_drive_of_three_that_hangs_is_given_up)
         snprintf(word, sizeof word, "%s%s", f.dirs[rows[i].drive], rows[i].part);
         disk_fault_hold(faults, word);
         slow_put(&p, "during");
+        meta_fixture_until(&f, held, NULL);
         meta_fixture_advance_ms(&f, 9000);
         cr_expect(!p.done, "it may come back");
         meta_fixture_advance_ms(&f, 2000);
@@ -256,6 +263,7 @@ Test(meta_faults, a_register_that_hangs_does_not_hold_up_a_change)
     disk_fault_hold(faults, word);
     disk_fault_set(faults, f.dirs[2], 1, -EIO, false); /* its log fails, its register does not */
     slow_put(&p, "k");
+    meta_fixture_until(&f, held, NULL);
     meta_fixture_advance_ms(&f, 9000);
     cr_expect(!p.done);
     meta_fixture_advance_ms(&f, 2000);
@@ -283,6 +291,7 @@ Test(meta_faults, one_drive_alone_that_hangs_is_answered_for)
     cr_assert_eq(fix_put(&f, "b", "before", "one"), 0);
     disk_fault_hold(faults, f.dirs[0]);
     slow_put(&p, "k");
+    meta_fixture_until(&f, held, NULL);
     meta_fixture_advance_ms(&f, 11000);
     meta_fixture_until(&f, fix_is_done, &p.done);
     cr_expect_eq(p.rpc.status, E_QUORUM);
