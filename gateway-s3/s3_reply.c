@@ -199,9 +199,9 @@ static void error_document(struct s3_request *s, enum s3_error e, struct str tex
     xml_str(out, "Message", text);
     if (e == S3_NoSuchBucket || e == S3_BucketNotEmpty || e == S3_BucketAlreadyExists ||
         e == S3_BucketAlreadyOwnedByYou || e == S3_InvalidBucketName)
-        xml_str(out, "BucketName", s->route.bucket);
+        xml_str(out, "BucketName", s->about_bucket.p ? s->about_bucket : s->route.bucket);
     if (e == S3_NoSuchKey)
-        xml_str(out, "Key", s->route.key);
+        xml_str(out, "Key", s->about_key.p ? s->about_key : s->route.key);
     if (e == S3_MethodNotAllowed) {
         xml_str(out, "Method", s->r->method_text);
         xml_c(out, "ResourceType", s->route.key.len ? "OBJECT" : s->route.bucket.p ? "BUCKET" : "SERVICE");

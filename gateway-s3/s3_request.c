@@ -40,7 +40,8 @@ static void record(struct s3_request *s, const struct http_req *r)
     metric_observe_ns(M_S3_SECONDS, op, took_ns);
     if (s->error != S3_OK && s->error != S3_NotModified)
         metric_add(M_S3_ERRORS, s3_error_code(s->error), 1);
-    log_event(r->status >= 500 ? LOG_WARN : LOG_DEBUG, "s3",
+    bool ours = r->status >= 500 && s->error != S3_NotImplemented;
+    log_event(ours ? LOG_WARN : LOG_DEBUG, "s3",
               "request=%s op=%s bucket=%s key=%s status=%d code=%s access_key=%s peer=%s in=%llu out=%llu ms=%llu",
               s->request_id, op, log_quote(s->route.bucket), log_quote(s->route.key), r->status,
               s->error == S3_OK ? "-" : s3_error_code(s->error), log_quote(s->access), r->peer,

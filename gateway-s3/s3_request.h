@@ -46,7 +46,8 @@ struct s3_request {
     struct http_headers headers; /* of the answer */
     struct { const char *name; struct str value; } extras[S3_EXTRAS_MAX]; /* of the error's document */
     unsigned extra_count;
-    uint64_t object_size; /* for 416's Content-Range */
+    struct str about_bucket, about_key; /* what an error is about when not the target: a copy's source */
+    uint64_t object_size;               /* for 416's Content-Range */
     enum s3_error error; /* what was answered, for logs and metrics */
     struct s3_slow slow;
 

@@ -31,7 +31,7 @@ static void on_object(struct s3_request *s, int status, void *rep)
     if (s3_gone(s))
         return;
     if (!got || !got->object) {
-        s->route.key = c->key; /* the error speaks of the source */
+        s->about_key = c->key;
         s3_fail(s, status ? s3_error_of(status) : S3_InternalError);
         return;
     }
@@ -57,7 +57,7 @@ static void on_bucket(struct s3_request *s, int status, void *rep)
     if (s3_gone(s))
         return;
     if (!got || !got->bucket) {
-        s->route.bucket = source_of(s)->bucket;
+        s->about_bucket = source_of(s)->bucket;
         s3_fail(s, status == RPC_NOT_FOUND ? S3_NoSuchBucket : status ? s3_error_of(status) : S3_InternalError);
         return;
     }
