@@ -1,6 +1,6 @@
 /* The listener's front door. The Host header is looked at first: a bucket in it makes everything behind it a key, also
- * "/t/..." and "/healthz". Otherwise the health checks and the signed media path have their own prefixes (which are no valid
- * bucket names), a browser's preflight is answered for everybody, and the rest is S3. */
+ * "/t/..." and "/healthz". Otherwise the health checks and the signed media path have their own prefixes (which are no
+ * valid bucket names), a browser's preflight is answered for everybody, and the rest is S3. */
 #include "gateway-s3/gateway_priv.h"
 #include "gateway-s3/media.h"
 #include "gateway-s3/s3_request.h"

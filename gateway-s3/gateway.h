@@ -1,6 +1,7 @@
 /* gateway - one HTTP listener's handler: the S3 API and the signed media path /t/<token>/..., /healthz, /readyz.
  *
- * Thread: the loop. Memory: gateway_open returns owned. It stands on client (objects) and control (keys, entitlement). */
+ * Thread: the loop. Memory: gateway_open returns owned. It stands on client (objects) and control (keys, entitlement).
+ */
 #pragma once
 #include "control/control.h"
 

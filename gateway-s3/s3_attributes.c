@@ -12,8 +12,11 @@ static bool read_want(struct s3_request *s, unsigned *ret)
     static const struct {
         struct str name;
         unsigned bit;
-    } names[] = {{{"ETag", 4}, WANT_ETAG},         {{"Checksum", 8}, WANT_CHECKSUM}, {{"ObjectParts", 11}, WANT_PARTS},
-                 {{"StorageClass", 12}, WANT_CLASS}, {{"ObjectSize", 10}, WANT_SIZE}};
+    } names[] = {{{"ETag", 4}, WANT_ETAG},
+                 {{"Checksum", 8}, WANT_CHECKSUM},
+                 {{"ObjectParts", 11}, WANT_PARTS},
+                 {{"StorageClass", 12}, WANT_CLASS},
+                 {{"ObjectSize", 10}, WANT_SIZE}};
     struct str all = s3_header(s, "x-amz-object-attributes"), rest = all, word;
     *ret = 0;
     while (str_split(&rest, ',', &word)) {
@@ -29,8 +32,9 @@ static bool read_want(struct s3_request *s, unsigned *ret)
     }
     if (*ret)
         return true;
-    s3_fail_text(s, S3_InvalidRequest, "The x-amz-object-attributes header specifying the attributes to be retrieved is "
-                                       "either missing or empty");
+    s3_fail_text(s, S3_InvalidRequest,
+                 "The x-amz-object-attributes header specifying the attributes to be retrieved is "
+                 "either missing or empty");
     return false;
 }
 

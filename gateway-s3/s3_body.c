@@ -1,7 +1,7 @@
-/* Bytes come from the connection, pass the decoder that authentication named, and land in a write's buffer or in memory.
- * Where there is no room, fewer bytes are taken than were offered: the connection then stops reading (back-pressure)
- * until the write has room again. After the last byte every promise is compared: length, Content-MD5, payload SHA-256,
- * checksum in header or trailer. Only then done(S3_OK). */
+/* Bytes come from the connection, pass the decoder that authentication named, and land in a write's buffer or in
+ * memory. Where there is no room, fewer bytes are taken than were offered: the connection then stops reading
+ * (back-pressure) until the write has room again. After the last byte every promise is compared: length, Content-MD5,
+ * payload SHA-256, checksum in header or trailer. Only then done(S3_OK). */
 #include "gateway-s3/s3_request.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,8 +46,9 @@ static enum s3_error compare(struct s3_request *s)
 {
     struct s3_body *b = &s->body;
     uint8_t sha256[32] = {0};
-    enum s3_error e = b->chunk ? awschunk_checksum(b->chunk, &b->want)
-                     : b->want.in_trailer ? S3_MalformedTrailerError : S3_OK;
+    enum s3_error e = b->chunk             ? awschunk_checksum(b->chunk, &b->want)
+                      : b->want.in_trailer ? S3_MalformedTrailerError
+                                           : S3_OK;
     if (e != S3_OK)
         return e;
     checksum_set_final(b->set, b->md5, sha256, b->value);
@@ -275,8 +276,11 @@ enum s3_error s3_body_to_memory(struct s3_request *s, void (*done)(struct s3_req
 enum s3_error s3_write_open(struct s3_request *s, uint64_t expected, bool may_inline, struct checksum_set *set,
                             struct client_write **ret_w)
 {
-    struct client_write_conf conf = {.expected_bytes = expected, .may_inline = may_inline, .tap = checksum_set_update,
-                                     .ctx = set, .closed = set_destroy};
+    struct client_write_conf conf = {.expected_bytes = expected,
+                                     .may_inline = may_inline,
+                                     .tap = checksum_set_update,
+                                     .ctx = set,
+                                     .closed = set_destroy};
     int err = client_write_open(s->g->client, &conf, ret_w);
     return err ? s3_error_of(err) : S3_OK;
 }

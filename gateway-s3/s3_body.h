@@ -18,9 +18,9 @@ struct s3_body {
     uint8_t md5[16];
     enum checksum_kind kind;
     uint8_t value[CHECKSUM_MAX];
-    struct sbuf memory;                     /* bodies without a write */
+    struct sbuf memory;                       /* bodies without a write */
     const struct client_write_result *result; /* bodies with one */
-    uint64_t received;                      /* decoded bytes */
+    uint64_t received;                        /* decoded bytes */
 
     /* private */
     struct checksum_want want;
@@ -40,8 +40,8 @@ enum s3_error s3_body_to_memory(struct s3_request *s, void (*done)(struct s3_req
 /* Streams it into a client_write. fallback: the checksum to compute when the client asked for none. */
 enum s3_error s3_body_to_write(struct s3_request *s, bool may_inline, enum checksum_kind fallback,
                                void (*done)(struct s3_request *s, enum s3_error e));
-/* For a handler that reads the request itself (a form): a write whose digests are prepared, and the end of its bytes. The
- * handler puts them into s->body.write and counts them in s->body.received. */
+/* For a handler that reads the request itself (a form): a write whose digests are prepared, and the end of its bytes.
+ * The handler puts them into s->body.write and counts them in s->body.received. */
 enum s3_error s3_body_form_open(struct s3_request *s, enum checksum_kind fallback,
                                 void (*done)(struct s3_request *s, enum s3_error e));
 void s3_body_form_end(struct s3_request *s);

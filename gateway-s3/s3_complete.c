@@ -1,6 +1,6 @@
-/* CompleteMultipartUpload. The document names parts; the stored parts' checksums are fetched page by page and joined to the
- * object's; then one metadata change, which itself checks order, ETags and sizes, makes the object. When the upload was
- * completed before, the same change answers a retry with the same ETag. */
+/* CompleteMultipartUpload. The document names parts; the stored parts' checksums are fetched page by page and joined to
+ * the object's; then one metadata change, which itself checks order, ETags and sizes, makes the object. When the upload
+ * was completed before, the same change answers a retry with the same ETag. */
 #include "gateway-s3/s3_upload.h"
 #include <stdio.h>
 
@@ -109,7 +109,8 @@ static bool promised_size_holds(struct s3_request *s, const struct complete *c)
     uint64_t want;
     if (!given.p || (str_u64(given, &want) == 0 && want == c->size))
         return true;
-    s3_fail_text(s, S3_InvalidRequest, "The provided 'x-amz-mp-object-size' header does not match the size of the object");
+    s3_fail_text(s, S3_InvalidRequest,
+                 "The provided 'x-amz-mp-object-size' header does not match the size of the object");
     return false;
 }
 
@@ -121,8 +122,7 @@ static void complete(struct s3_request *s)
         uint8_t value[CHECKSUM_MAX];
         checksum_join_final(&c->join, value);
         c->req.checksums = arena_alloc(&s->arena, sizeof *c->req.checksums);
-        if (!c->req.checksums ||
-            !(c->req.checksums[0] = s3_checksum_row(s, c->join.kind, value, c->join.composite))) {
+        if (!c->req.checksums || !(c->req.checksums[0] = s3_checksum_row(s, c->join.kind, value, c->join.composite))) {
             s3_fail(s, S3_InternalError);
             return;
         }
@@ -199,8 +199,10 @@ static void on_upload(struct s3_request *s, struct s3_upload *u)
     }
     bool composite = s3_upload_composite(u->row);
     if (type.p && !str_ieq(type, composite ? STR("COMPOSITE") : STR("FULL_OBJECT"))) {
-        s3_fail_text(s, S3_InvalidRequest, "The upload was created using the %s checksum type. The complete request must "
-                                           "use the same.", composite ? "COMPOSITE" : "FULL_OBJECT");
+        s3_fail_text(s, S3_InvalidRequest,
+                     "The upload was created using the %s checksum type. The complete request must "
+                     "use the same.",
+                     composite ? "COMPOSITE" : "FULL_OBJECT");
         return;
     }
     c->join_open = checksum_join_init(&c->join, s3_upload_kind(u->row), composite) == 0;
@@ -264,8 +266,7 @@ static enum s3_error read_document(struct s3_request *s, struct complete *c)
 {
     struct str text = {s->body.memory.p, s->body.memory.len};
     struct xml_node *root;
-    if (text.len == 0 || xml_parse(&s->arena, text, &root) != 0 ||
-        !str_eq(root->name, STR("CompleteMultipartUpload")))
+    if (text.len == 0 || xml_parse(&s->arena, text, &root) != 0 || !str_eq(root->name, STR("CompleteMultipartUpload")))
         return S3_MalformedXML;
     c->req.parts = arena_alloc(&s->arena, S3_PARTS_MAX * sizeof *c->req.parts);
     if (!c->req.parts)

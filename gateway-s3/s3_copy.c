@@ -1,6 +1,6 @@
 /* CopyObject: the bytes are read, verified and written again, so that a copy never hangs on its source. Metadata comes
- * from the source or, with REPLACE, from the request. A copy of an object onto itself must change something; when that is
- * only its description, the bytes stay where they are. */
+ * from the source or, with REPLACE, from the request. A copy of an object onto itself must change something; when that
+ * is only its description, the bytes stay where they are. */
 #include "gateway-s3/s3_source.h"
 
 struct copy {
@@ -104,8 +104,9 @@ static void on_source(struct s3_request *s)
         return;
     }
     if (from->size > S3_OBJECT_MAX && !c->source.same) {
-        s3_fail_text(s, S3_InvalidRequest, "The specified copy source is larger than the maximum allowable size for a "
-                                           "copy source: 5368709120");
+        s3_fail_text(s, S3_InvalidRequest,
+                     "The specified copy source is larger than the maximum allowable size for a "
+                     "copy source: 5368709120");
         return;
     }
     enum checksum_kind kind = CHECKSUM_CRC64NVME;

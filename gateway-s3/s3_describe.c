@@ -74,7 +74,8 @@ void s3_object_headers(struct s3_request *s, const Pb__Object *o)
 static bool checksum_text(const Pb__Checksum *c, size_t part_count, char *ret, size_t cap)
 {
     char base64[BASE64_LEN(CHECKSUM_MAX)];
-    if (c->kind == CHECKSUM_NONE || c->kind >= CHECKSUM_KINDS || c->value.len != checksum_len((enum checksum_kind)c->kind))
+    if (c->kind == CHECKSUM_NONE || c->kind >= CHECKSUM_KINDS ||
+        c->value.len != checksum_len((enum checksum_kind)c->kind))
         return false;
     base64_encode(c->value.data, c->value.len, base64);
     if (c->composite)

@@ -40,8 +40,8 @@ struct s3_form {
 enum s3_error s3_form_init(struct s3_form *f, struct arena *a, struct str content_type);
 void s3_form_fini(struct s3_form *f);
 /* Consumes at most *in_len bytes and makes at most *out_len of the file; both are set to what was done. It stops where
- * in_file becomes true (so that the caller can judge the fields), when out is full, and never otherwise short of *in_len.
- * MalformedPOSTRequest, MaxPostPreDataLengthExceeded; an error stays. */
+ * in_file becomes true (so that the caller can judge the fields), when out is full, and never otherwise short of
+ * *in_len. MalformedPOSTRequest, MaxPostPreDataLengthExceeded; an error stays. */
 enum s3_error s3_form_feed(struct s3_form *f, const uint8_t *in, size_t *in_len, uint8_t *out, size_t *out_len);
 /* The body has ended: IncompleteBody unless done, or InvalidArgument when there was no file. */
 enum s3_error s3_form_end(const struct s3_form *f);

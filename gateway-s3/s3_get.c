@@ -1,6 +1,6 @@
-/* GetObject and HeadObject. The row is fetched, conditions are judged, the range is cut, and only when the first block has
- * been read and verified does the status line leave. Then one unit is read, sent, and the next one read when it has left:
- * a slow reader holds one unit of memory. What fails after the status line resets the connection. */
+/* GetObject and HeadObject. The row is fetched, conditions are judged, the range is cut, and only when the first block
+ * has been read and verified does the status line leave. Then one unit is read, sent, and the next one read when it has
+ * left: a slow reader holds one unit of memory. What fails after the status line resets the connection. */
 #include "gateway-s3/s3_object.h"
 #include "gateway-s3/s3_range.h"
 #include <stdio.h>
@@ -146,11 +146,10 @@ static bool multipart_heads(struct s3_request *s, struct get *g)
     g->length = 0;
     for (unsigned i = 0; i < g->count; i++) {
         const struct s3_range *r = &g->ranges[i];
-        g->heads[i] = str_c(arena_printf(&s->arena, "%s--%s\r\nContent-Type: " STR_FMT
-                                                    "\r\nContent-Range: bytes %llu-%llu/%llu\r\n\r\n",
-                                         i ? "\r\n" : "", boundary, STR_ARG(type), (unsigned long long)r->first,
-                                         (unsigned long long)(r->first + r->length - 1),
-                                         (unsigned long long)g->object->size));
+        g->heads[i] = str_c(arena_printf(
+            &s->arena, "%s--%s\r\nContent-Type: " STR_FMT "\r\nContent-Range: bytes %llu-%llu/%llu\r\n\r\n",
+            i ? "\r\n" : "", boundary, STR_ARG(type), (unsigned long long)r->first,
+            (unsigned long long)(r->first + r->length - 1), (unsigned long long)g->object->size));
         if (!g->heads[i].p)
             return false;
         g->length += g->heads[i].len + r->length;

@@ -1,5 +1,6 @@
-/* ListObjects V1 and V2 and ListObjectVersions: one metadata call, three documents. The order is that of the keys' bytes;
- * a page's end is named by the last entry, and when that was a common prefix the next page begins behind all of it. */
+/* ListObjects V1 and V2 and ListObjectVersions: one metadata call, three documents. The order is that of the keys'
+ * bytes; a page's end is named by the last entry, and when that was a common prefix the next page begins behind all of
+ * it. */
 #include "gateway-s3/s3_list.h"
 #include "gateway-s3/s3_object.h"
 
@@ -45,7 +46,8 @@ static void put_entry(struct s3_request *s, struct sbuf *out, const struct list 
     s3_xml_mtime(out, o->mtime_ms);
     s3_xml_etag(out, o->etag);
     for (size_t i = 0; i < o->n_checksums && i < 1; i++) {
-        const char *kind = o->checksums[i]->kind < CHECKSUM_KINDS ? checksum_name((enum checksum_kind)o->checksums[i]->kind) : "";
+        const char *kind =
+            o->checksums[i]->kind < CHECKSUM_KINDS ? checksum_name((enum checksum_kind)o->checksums[i]->kind) : "";
         xml_c(out, "ChecksumAlgorithm", kind);
         xml_c(out, "ChecksumType", o->checksums[i]->composite ? "COMPOSITE" : "FULL_OBJECT");
     }

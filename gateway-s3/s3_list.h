@@ -8,5 +8,5 @@ struct s3_list_token {
     struct str after;
     bool after_is_prefix; /* go on behind every key that begins with after */
 };
-struct str s3_list_token_encode(struct arena *a, const struct s3_list_token *t); /* p NULL: out of memory */
+struct str s3_list_token_encode(struct arena *a, const struct s3_list_token *t);       /* p NULL: out of memory */
 int s3_list_token_decode(struct arena *a, struct str text, struct s3_list_token *ret); /* -EINVAL, -ENOMEM */

@@ -1,11 +1,13 @@
-/* Multipart uploads: create, abort, and the two listings. An upload is a row with a random id; its description is that of
- * the object it will become. An upload made without a checksum algorithm gets CRC64NVME over the whole object, as on AWS. */
+/* Multipart uploads: create, abort, and the two listings. An upload is a row with a random id; its description is that
+ * of the object it will become. An upload made without a checksum algorithm gets CRC64NVME over the whole object, as on
+ * AWS. */
 #include "gateway-s3/s3_upload.h"
 
 enum checksum_kind s3_upload_kind(const Pb__Upload *u)
 {
-    return u->checksum_kind == CHECKSUM_NONE || u->checksum_kind >= CHECKSUM_KINDS ? CHECKSUM_CRC64NVME
-                                                                                   : (enum checksum_kind)u->checksum_kind;
+    return u->checksum_kind == CHECKSUM_NONE || u->checksum_kind >= CHECKSUM_KINDS
+               ? CHECKSUM_CRC64NVME
+               : (enum checksum_kind)u->checksum_kind;
 }
 
 /* ---- finding ---- */
@@ -82,13 +84,15 @@ static bool read_checksum(struct s3_request *s, Pb__Upload *u)
     bool full = str_ieq(type, STR("FULL_OBJECT")), composite = str_ieq(type, STR("COMPOSITE"));
     bool hash = kind == CHECKSUM_SHA1 || kind == CHECKSUM_SHA256;
     if (name.p && kind == CHECKSUM_NONE) {
-        s3_fail_text(s, S3_InvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the "
-                                           "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+        s3_fail_text(s, S3_InvalidRequest,
+                     "Checksum algorithm provided is unsupported. Please try again with any of the "
+                     "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
         return false;
     }
     if (type.p && ((!full && !composite) || kind == CHECKSUM_NONE)) {
-        s3_fail_text(s, S3_InvalidRequest, "The x-amz-checksum-type header can only be used with the "
-                                           "x-amz-checksum-algorithm header, as COMPOSITE or FULL_OBJECT");
+        s3_fail_text(s, S3_InvalidRequest,
+                     "The x-amz-checksum-type header can only be used with the "
+                     "x-amz-checksum-algorithm header, as COMPOSITE or FULL_OBJECT");
         return false;
     }
     if ((full && hash) || (composite && kind == CHECKSUM_CRC64NVME)) {

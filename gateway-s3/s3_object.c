@@ -1,14 +1,19 @@
-/* From a request to an object's row: the headers that S3 keeps, user metadata, tags, conditions, and the commit. What S3
- * has and we have not is refused by name, so that nobody believes that a header took effect which did not. */
+/* From a request to an object's row: the headers that S3 keeps, user metadata, tags, conditions, and the commit. What
+ * S3 has and we have not is refused by name, so that nobody believes that a header took effect which did not. */
 #include "gateway-s3/s3_object.h"
 #include <ctype.h>
 #include <stdio.h>
 
-#define META_PREFIX "x-amz-meta-"
+#define META_PREFIX      "x-amz-meta-"
 #define HEADERS_KEPT_MAX 8
 
-static const char *const kept[] = {"cache-control", "content-disposition", "content-encoding", "content-language",
-                                   "content-type", "expires", "x-amz-website-redirect-location"};
+static const char *const kept[] = {"cache-control",
+                                   "content-disposition",
+                                   "content-encoding",
+                                   "content-language",
+                                   "content-type",
+                                   "expires",
+                                   "x-amz-website-redirect-location"};
 static_assert(ARRAY_LEN(kept) <= HEADERS_KEPT_MAX, "room for every kept header");
 
 static bool no_memory(struct s3_request *s)
@@ -137,10 +142,12 @@ bool s3_meta_tag_add(struct s3_request *s, struct s3_meta *m, struct str name, s
     bool known = false;
     for (size_t i = 0; i < m->tag_count; i++)
         known = known || str_eq(str_c(m->tags[i]->name), name);
-    if (known || name.len == 0 || name.len > 128 * 4 || value.len > 256 * 4 || (name.len && memchr(name.p, 0, name.len))) {
+    if (known || name.len == 0 || name.len > 128 * 4 || value.len > 256 * 4 ||
+        (name.len && memchr(name.p, 0, name.len))) {
         s3_extra(s, "TagKey", name);
-        s3_fail_text(s, S3_InvalidTag, known ? "Cannot provide multiple Tags with the same key"
-                                             : "The TagKey or TagValue you have provided is invalid");
+        s3_fail_text(s, S3_InvalidTag,
+                     known ? "Cannot provide multiple Tags with the same key"
+                           : "The TagKey or TagValue you have provided is invalid");
         return false;
     }
     Pb__Pair *p = pair_new(s, name, value);
@@ -165,8 +172,9 @@ bool s3_tags_read(struct s3_request *s, struct s3_meta *m)
         if (text[i] == '+')
             text[i] = ' ';
     if (uri_query(&s->arena, (struct str){text, v.len}, &tags, &count) != 0) {
-        s3_invalid_argument(s, "x-amz-tagging", v, "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded "
-                                                   "URL query parameters without tag name duplicates.");
+        s3_invalid_argument(s, "x-amz-tagging", v,
+                            "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded "
+                            "URL query parameters without tag name duplicates.");
         return false;
     }
     for (size_t i = 0; i < count; i++)
@@ -184,12 +192,20 @@ static bool refuse_header(struct s3_request *s, const char *name)
 
 bool s3_unsupported(struct s3_request *s)
 {
-    static const char *const refused[] = {
-        "x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm",
-        "x-amz-server-side-encryption-aws-kms-key-id", "x-amz-server-side-encryption-context",
-        "x-amz-copy-source-server-side-encryption-customer-algorithm", "x-amz-object-lock-mode",
-        "x-amz-object-lock-retain-until-date", "x-amz-object-lock-legal-hold", "x-amz-grant-read", "x-amz-grant-write",
-        "x-amz-grant-read-acp", "x-amz-grant-write-acp", "x-amz-grant-full-control", "x-amz-write-offset-bytes"};
+    static const char *const refused[] = {"x-amz-server-side-encryption",
+                                          "x-amz-server-side-encryption-customer-algorithm",
+                                          "x-amz-server-side-encryption-aws-kms-key-id",
+                                          "x-amz-server-side-encryption-context",
+                                          "x-amz-copy-source-server-side-encryption-customer-algorithm",
+                                          "x-amz-object-lock-mode",
+                                          "x-amz-object-lock-retain-until-date",
+                                          "x-amz-object-lock-legal-hold",
+                                          "x-amz-grant-read",
+                                          "x-amz-grant-write",
+                                          "x-amz-grant-read-acp",
+                                          "x-amz-grant-write-acp",
+                                          "x-amz-grant-full-control",
+                                          "x-amz-write-offset-bytes"};
     for (size_t i = 0; i < ARRAY_LEN(refused); i++)
         if (s3_header(s, refused[i]).p)
             return refuse_header(s, refused[i]);
@@ -359,7 +375,8 @@ void s3_object_find(struct s3_request *s, struct str bucket, struct str key, boo
     s3_call(s, RPC_OBJECT_GET, req, then);
 }
 
-static bool name_bytes(struct s3_request *s, Pb__ObjectPutReq *req, Pb__Object *o, const struct client_write_result *res)
+static bool name_bytes(struct s3_request *s, Pb__ObjectPutReq *req, Pb__Object *o,
+                       const struct client_write_result *res)
 {
     o->size = res->size;
     if (res->size == 0)

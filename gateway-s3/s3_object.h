@@ -13,7 +13,8 @@ struct s3_meta {
     Pb__Pair **headers, **user_meta, **tags;
     size_t header_count, user_meta_count, tag_count;
 };
-/* What the request says about the object it makes. False: answered (MetadataTooLarge, InvalidTag, NotImplemented...). */
+/* What the request says about the object it makes. False: answered (MetadataTooLarge, InvalidTag, NotImplemented...).
+ */
 bool s3_meta_read(struct s3_request *s, struct s3_meta *ret);
 /* Only the tags. */
 bool s3_tags_read(struct s3_request *s, struct s3_meta *ret);
@@ -50,6 +51,6 @@ void s3_etag_header(struct s3_request *s, const char *etag);
 void s3_checksum_headers(struct s3_request *s, Pb__Checksum *const *sums, size_t count, size_t part_count);
 void s3_checksum_xml(struct s3_request *s, struct sbuf *out, Pb__Checksum *const *sums, size_t count, size_t part_count,
                      bool with_type);
-bool s3_overrides_ok(struct s3_request *s); /* response-* parameters; false: answered */
-void s3_xml_etag(struct sbuf *out, const char *etag); /* <ETag>&quot;hex&quot;</ETag> */
+bool s3_overrides_ok(struct s3_request *s);             /* response-* parameters; false: answered */
+void s3_xml_etag(struct sbuf *out, const char *etag);   /* <ETag>&quot;hex&quot;</ETag> */
 void s3_xml_mtime(struct sbuf *out, uint64_t mtime_ms); /* whole seconds, as Last-Modified says */

@@ -1,5 +1,5 @@
-/* UploadPart and UploadPartCopy. The upload is looked up before the body is asked for; the part's bytes become an extent
- * of their own, which the finished object will name without copying them. */
+/* UploadPart and UploadPartCopy. The upload is looked up before the body is asked for; the part's bytes become an
+ * extent of their own, which the finished object will name without copying them. */
 #include "gateway-s3/s3_range.h"
 #include "gateway-s3/s3_source.h"
 #include "gateway-s3/s3_upload.h"
@@ -135,8 +135,10 @@ static void on_upload(struct s3_request *s, struct s3_upload *u)
     enum s3_error e = checksum_wanted(s->r, &want);
     if (e == S3_OK && want.kind != CHECKSUM_NONE && u->row->checksum_kind != CHECKSUM_NONE &&
         want.kind != s3_upload_kind(u->row)) {
-        s3_fail_text(s, S3_InvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum "
-                                           "Type: %s", checksum_name(s3_upload_kind(u->row)), checksum_name(want.kind));
+        s3_fail_text(s, S3_InvalidRequest,
+                     "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum "
+                     "Type: %s",
+                     checksum_name(s3_upload_kind(u->row)), checksum_name(want.kind));
         return;
     }
     if (e == S3_OK)
@@ -188,16 +190,18 @@ static void on_source(struct s3_request *s)
     p->length = size;
     if (range.p) {
         if (!s3_range_copy(range, &p->first, &last) || last >= size) {
-            s3_invalid_argument(s, "x-amz-copy-source-range", range,
-                                "The x-amz-copy-source-range value must be of the form bytes=first-last where first and "
-                                "last are the zero-based offsets of the first and last bytes to copy, inside the source");
+            s3_invalid_argument(
+                s, "x-amz-copy-source-range", range,
+                "The x-amz-copy-source-range value must be of the form bytes=first-last where first and "
+                "last are the zero-based offsets of the first and last bytes to copy, inside the source");
             return;
         }
         p->length = last - p->first + 1;
     }
     if (p->length > S3_OBJECT_MAX) {
-        s3_fail_text(s, S3_InvalidRequest, "The specified copy source is larger than the maximum allowable size for a "
-                                           "copy source: 5368709120");
+        s3_fail_text(s, S3_InvalidRequest,
+                     "The specified copy source is larger than the maximum allowable size for a "
+                     "copy source: 5368709120");
         return;
     }
     s3_slow_start(s);

@@ -1,6 +1,6 @@
 /* A policy is JSON: {"expiration": time, "conditions": [{field: value}, ["eq" | "starts-with", "$field", value],
- * ["content-length-range", min, max]]}. It is read in one pass by a small pull parser that knows just these shapes; each
- * condition is judged as it is read and marks the field that it names. */
+ * ["content-length-range", min, max]]}. It is read in one pass by a small pull parser that knows just these shapes;
+ * each condition is judged as it is read and marks the field that it names. */
 #include "gateway-s3/s3_policy.h"
 #include "common/err.h"
 #include <ctype.h>
@@ -289,8 +289,8 @@ static enum s3_error unnamed(struct policy *p)
 enum s3_error s3_policy_check(struct arena *a, struct str json, const struct s3_form *form, struct str bucket,
                               uint64_t now_s, struct s3_policy_limits *ret, const char **ret_why)
 {
-    struct policy p = {.arena = a, .p = json.p, .end = json.p + json.len, .form = form, .bucket = bucket,
-                       .limits = {0, UINT64_MAX}};
+    struct policy p = {
+        .arena = a, .p = json.p, .end = json.p + json.len, .form = form, .bucket = bucket, .limits = {0, UINT64_MAX}};
     unsigned seen = 0;
     enum s3_error e = take(&p, '{') ? S3_OK : malformed(&p, "Invalid Policy: Invalid JSON.");
     if (e == S3_OK) {

@@ -1,7 +1,7 @@
 /* PostObject: a browser's upload form. The signature is in the form, so up to S3_FORM_BYTES are read before anybody is
- * known; then the connection waits while the policy, the key's rights and the bucket are judged; only then does the file
- * stream into a write. From the judgement on the form's fields stand in the place of the request's headers, so that one
- * code reads metadata and checksums of both. */
+ * known; then the connection waits while the policy, the key's rights and the bucket are judged; only then does the
+ * file stream into a write. From the judgement on the form's fields stand in the place of the request's headers, so
+ * that one code reads metadata and checksums of both. */
 #include "gateway-s3/s3_object.h"
 #include "gateway-s3/s3_policy.h"
 #include <stdio.h>
@@ -232,7 +232,8 @@ static void on_bucket(struct s3_request *s, int status, void *rep)
     s->body.ended = true; /* until the file may be read */
     if (!got || !got->bucket) {
         s3_fail(s, status == RPC_NOT_FOUND || status == RPC_NO_BUCKET ? S3_NoSuchBucket
-                   : status ? s3_error_of(status) : S3_InternalError);
+                   : status                                           ? s3_error_of(status)
+                                                                      : S3_InternalError);
         return;
     }
     s->bucket = got->bucket;
@@ -257,8 +258,9 @@ static void judge(struct s3_request *s, struct post *p)
     p->phase = JUDGE;
     if (!choose_key(s, p)) {
         s->body.ended = true;
-        s3_invalid_argument(s, "key", STR(""), "Bucket POST must contain a field named 'key'.  If it is specified, please "
-                                               "check the order of the fields.");
+        s3_invalid_argument(s, "key", STR(""),
+                            "Bucket POST must contain a field named 'key'.  If it is specified, please "
+                            "check the order of the fields.");
         return;
     }
     enum s3_error e = s->route.key.len > S3_KEY_MAX ? S3_KeyTooLongError : authenticate(s, p);

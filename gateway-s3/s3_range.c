@@ -1,5 +1,6 @@
-/* A Range header is a list of byte ranges: "a-b", "a-" and "-n". Each is cut to the object; those that lie beyond its end
- * are dropped, and when none is left the answer is 416. Anything that is not such a list is ignored, as the RFC asks. */
+/* A Range header is a list of byte ranges: "a-b", "a-" and "-n". Each is cut to the object; those that lie beyond its
+ * end are dropped, and when none is left the answer is 416. Anything that is not such a list is ignored, as the RFC
+ * asks. */
 #include "gateway-s3/s3_range.h"
 
 enum one { ONE_BAD, ONE_OUTSIDE, ONE_INSIDE };

@@ -1,6 +1,7 @@
 /* Every answer of S3 leaves through this file: the headers that all share (request id, CORS also on errors), the error
  * document, XML, and the slow answers: a long Complete or Copy says 200 early and sends blanks in front of its XML, so
- * that no client or proxy gives up; what goes wrong after that comes as an error document inside the 200, as S3 does. */
+ * that no client or proxy gives up; what goes wrong after that comes as an error document inside the 200, as S3 does.
+ */
 #include "gateway-s3/s3_request.h"
 #include "common/log.h"
 #include <stdarg.h>

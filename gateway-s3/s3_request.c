@@ -1,7 +1,7 @@
-/* The steps of a request: route -> authenticate -> (operation, authentication) allowed? -> bucket row -> rights -> handler.
- * Nothing of the body is read before the handler runs, so a refusal always comes before "100 Continue". A handler is a
- * chain of callbacks; each is between s3_enter and s3_leave, and the request goes when the exchange is over and nothing
- * is owed. */
+/* The steps of a request: route -> authenticate -> (operation, authentication) allowed? -> bucket row -> rights ->
+ * handler. Nothing of the body is read before the handler runs, so a refusal always comes before "100 Continue". A
+ * handler is a chain of callbacks; each is between s3_enter and s3_leave, and the request goes when the exchange is
+ * over and nothing is owed. */
 #include "gateway-s3/s3_request.h"
 #include "common/log.h"
 #include "common/metrics.h"
@@ -65,7 +65,7 @@ static void on_done(struct http_req *r)
 static void on_rpc(struct rpc *rpc)
 {
     struct s3_request *s = rpc->user;
-    void (*then)(struct s3_request *s, int status, void *rep) = s->then;
+    void (*then)(struct s3_request * s, int status, void *rep) = s->then;
     if (rpc->rep_payload.buf)
         buf_unref(rpc->rep_payload.buf);
     s->then = NULL;

@@ -13,9 +13,10 @@
 #include "gateway-s3/sigv4.h"
 #include "gateway-s3/xml.h"
 
-#define S3_ARENA_BYTES   (64 * MIB)
-#define S3_EXTRAS_MAX    12
-#define S3_SLOW_FIRST_MS 10000 /* a long Complete or Copy begins its answer after this and then stays alive with blanks */
+#define S3_ARENA_BYTES (64 * MIB)
+#define S3_EXTRAS_MAX  12
+#define S3_SLOW_FIRST_MS                                                                                               \
+    10000 /* a long Complete or Copy begins its answer after this and then stays alive with blanks */
 #define S3_SLOW_EVERY_MS 5000
 
 struct s3_slow { /* private to s3_reply.c */
@@ -44,18 +45,21 @@ struct s3_request {
     uint64_t now_ms;
 
     struct http_headers headers; /* of the answer */
-    struct { const char *name; struct str value; } extras[S3_EXTRAS_MAX]; /* of the error's document */
+    struct {
+        const char *name;
+        struct str value;
+    } extras[S3_EXTRAS_MAX]; /* of the error's document */
     unsigned extra_count;
     struct str about_bucket, about_key; /* what an error is about when not the target: a copy's source */
     uint64_t object_size;               /* for 416's Content-Range */
-    enum s3_error error; /* what was answered, for logs and metrics */
+    enum s3_error error;                /* what was answered, for logs and metrics */
     struct s3_slow slow;
 
     struct s3_body body;
     struct rpc rpc;
     void (*then)(struct s3_request *s, int status, void *rep);
-    void *state;                               /* the handler's own, in the arena */
-    void (*cleanup)(struct s3_request *s);     /* the handler's: frees what state holds outside the arena */
+    void *state;                           /* the handler's own, in the arena */
+    void (*cleanup)(struct s3_request *s); /* the handler's: frees what state holds outside the arena */
 };
 
 /* The handler of http for S3: takes the exchange over. */

@@ -1,6 +1,6 @@
 /* The table of operations is walked from the top; the first row whose method, kind of target and selector fit is the
- * operation. The target is found first: the bucket from the Host header or the first segment of the path, the key from the
- * rest, each percent-decoded exactly once. */
+ * operation. The target is found first: the bucket from the Host header or the first segment of the path, the key from
+ * the rest, each percent-decoded exactly once. */
 #include "gateway-s3/s3_route.h"
 #include "gateway-s3/s3_request.h"
 #include <ctype.h>
@@ -44,7 +44,8 @@ bool s3_bucket_name_ok(struct str n)
             return false;
     }
     static const struct str prefixes[] = {{"xn--", 4}, {"sthree-", 7}, {"amzn-s3-demo-", 13}};
-    static const struct str suffixes[] = {{"-s3alias", 8}, {"--ol-s3", 7}, {".mrap", 5}, {"--x-s3", 6}, {"--table-s3", 10}};
+    static const struct str suffixes[] = {
+        {"-s3alias", 8}, {"--ol-s3", 7}, {".mrap", 5}, {"--x-s3", 6}, {"--table-s3", 10}};
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++)
         if (str_starts(n, prefixes[i]))
             return false;

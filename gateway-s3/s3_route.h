@@ -48,7 +48,8 @@ struct s3_route {
     struct str bucket, key; /* decoded; p NULL when there is none */
     bool virtual_host;
 };
-/* The bucket named by a Host header "bucket.domain[:port]", as sent; p NULL when the host is the domain itself or another. */
+/* The bucket named by a Host header "bucket.domain[:port]", as sent; p NULL when the host is the domain itself or
+ * another. */
 struct str s3_route_host(struct str host, struct str domain);
 /* S3_OK; InvalidURI (bad escape, NUL, no leading '/'), InvalidBucketName, KeyTooLongError, MethodNotAllowed. bucket and
  * key are set as far as they are known, for the error's document. */

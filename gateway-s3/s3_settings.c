@@ -1,5 +1,5 @@
-/* The settings that clients ask every bucket and object about. Ours have the defaults of a bucket on which nobody ever set
- * anything: private, not versioned, no policy, no lifecycle... Each answer is what AWS says of such a bucket. */
+/* The settings that clients ask every bucket and object about. Ours have the defaults of a bucket on which nobody ever
+ * set anything: private, not versioned, no policy, no lifecycle... Each answer is what AWS says of such a bucket. */
 #include "gateway-s3/s3_object.h"
 
 static void reply_document(struct s3_request *s, const char *inside)

@@ -1,5 +1,5 @@
-/* Both sides are authorised: the target by its row before the handler ran, the source here. The pump holds one unit that
- * was read and verified, and moves it into the write's buffers as they have room. */
+/* Both sides are authorised: the target by its row before the handler ran, the source here. The pump holds one unit
+ * that was read and verified, and moves it into the write's buffers as they have room. */
 #include "gateway-s3/s3_source.h"
 #include <stdlib.h>
 
@@ -100,8 +100,9 @@ bool s3_checksum_asked(struct s3_request *s, enum checksum_kind dflt, enum check
     struct str name = s3_header(s, "x-amz-checksum-algorithm");
     *ret = name.p ? checksum_by_name(name) : dflt;
     if (name.p && *ret == CHECKSUM_NONE) {
-        s3_fail_text(s, S3_InvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the "
-                                           "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
+        s3_fail_text(s, S3_InvalidRequest,
+                     "Checksum algorithm provided is unsupported. Please try again with any of the "
+                     "valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]");
         return false;
     }
     return true;

@@ -1,6 +1,6 @@
-/* Expat reports elements and text; we hang them into a tree in the arena. Text is gathered in one growing buffer for the
- * open element only: S3's documents hold text in leaves alone, so text before a child element is forgotten when it is
- * blank and kept with what follows otherwise. */
+/* Expat reports elements and text; we hang them into a tree in the arena. Text is gathered in one growing buffer for
+ * the open element only: S3's documents hold text in leaves alone, so text before a child element is forgotten when it
+ * is blank and kept with what follows otherwise. */
 #include "gateway-s3/xml.h"
 #include "common/err.h"
 #include <expat.h>
@@ -159,8 +159,11 @@ void xml_close(struct sbuf *out, const char *name)
 /* Length of the UTF-8 character at p, or 0 when it is none (RFC 3629: shortest form, no surrogates, to U+10FFFF). */
 static size_t utf8_len(const unsigned char *p, size_t n)
 {
-    size_t len = p[0] < 0x80 ? 1 : p[0] >= 0xC2 && p[0] < 0xE0 ? 2 : (p[0] & 0xF0) == 0xE0 ? 3
-               : p[0] >= 0xF0 && p[0] < 0xF5 ? 4 : 0;
+    size_t len = p[0] < 0x80                   ? 1
+                 : p[0] >= 0xC2 && p[0] < 0xE0 ? 2
+                 : (p[0] & 0xF0) == 0xE0       ? 3
+                 : p[0] >= 0xF0 && p[0] < 0xF5 ? 4
+                                               : 0;
     if (len == 0 || len > n)
         return 0;
     for (size_t i = 1; i < len; i++)

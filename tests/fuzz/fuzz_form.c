@@ -4,7 +4,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static enum s3_error parse(struct arena *a, struct s3_form *f, struct sbuf *file, const uint8_t *data, size_t size, size_t step)
+static enum s3_error parse(struct arena *a, struct s3_form *f, struct sbuf *file, const uint8_t *data, size_t size,
+                           size_t step)
 {
     uint8_t out[33];
     enum s3_error e = s3_form_init(f, a, STR("multipart/form-data; boundary=X"));
@@ -31,7 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (e != e2 || one.count != two.count || file_one.len > size ||
         !str_eq((struct str){file_one.p, file_one.len}, (struct str){file_two.p, file_two.len}))
         abort();
-    if (s3_policy_check(&a, (struct str){(const char *)data, size}, &one, STR("bucket"), 0, &limits, &why) != S3_OK && !why)
+    if (s3_policy_check(&a, (struct str){(const char *)data, size}, &one, STR("bucket"), 0, &limits, &why) != S3_OK &&
+        !why)
         abort();
     s3_form_fini(&one);
     s3_form_fini(&two);

@@ -1,5 +1,5 @@
-/* Any bytes as a request head: the route is found or refused; a key that is accepted is the path's, decoded exactly once,
- * and encoding it again leads to the same key. Also copy sources and listing tokens. */
+/* Any bytes as a request head: the route is found or refused; a key that is accepted is the path's, decoded exactly
+ * once, and encoding it again leads to the same key. Also copy sources and listing tokens. */
 #include "gateway-s3/s3_list.h"
 #include "gateway-s3/s3_route.h"
 #include "tests/lib/fake_req.h"

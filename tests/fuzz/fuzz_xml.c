@@ -1,5 +1,5 @@
-/* Any bytes as an XML document: no crash, and what is read stays within the limits; text that was read can be written and
- * read again. */
+/* Any bytes as an XML document: no crash, and what is read stays within the limits; text that was read can be written
+ * and read again. */
 #include "gateway-s3/xml.h"
 #include <stdlib.h>
 

@@ -143,8 +143,13 @@ static void open_node(struct gateway_rig *r)
 {
     char why[256] = "";
     const char *dirs[] = {r->dir};
-    struct node_conf conf = {.dirs = dirs, .dir_count = 1, .segment_bytes = 32 * MIB, .compact_percent = 30,
-                             .kv_cache_bytes = 8 * MIB, .gc_delay_ms = 600000, .upload_expire_ms = 600000000};
+    struct node_conf conf = {.dirs = dirs,
+                             .dir_count = 1,
+                             .segment_bytes = 32 * MIB,
+                             .compact_percent = 30,
+                             .kv_cache_bytes = 8 * MIB,
+                             .gc_delay_ms = 600000,
+                             .upload_expire_ms = 600000000};
     snprintf(r->dir, sizeof r->dir, "test-gateway-XXXXXX");
     MUST(mkdtemp(r->dir));
     clock_manual_init(&r->clock, UINT64_C(1700000000000));
@@ -166,9 +171,13 @@ void gateway_rig_open(struct gateway_rig *r)
     r->status = 1;
     MUST(client_open(r->loop, r->work, &r->peer, &pools, &r->client, on_ready, r) == 0);
     wait_ready(r);
-    struct control_conf control = {.root_access_key = ACCESS, .root_secret_key = SECRET, .admin_token = "admin",
-                                   .master_key = r->master_key, .external_url = "http://127.0.0.1:1",
-                                   .playback_ttl_ms = 1000, .grant_cache_ms = 1000};
+    struct control_conf control = {.root_access_key = ACCESS,
+                                   .root_secret_key = SECRET,
+                                   .admin_token = "admin",
+                                   .master_key = r->master_key,
+                                   .external_url = "http://127.0.0.1:1",
+                                   .playback_ttl_ms = 1000,
+                                   .grant_cache_ms = 1000};
     r->status = 1;
     MUST(control_open(r->loop, r->client, &control, &r->control, on_ready, r) == 0);
     wait_ready(r);
@@ -295,14 +304,15 @@ static void sign(const struct head *h, const char *method, const char *target, c
     hmac_next(key, "aws4_request");
     hmac_next(key, text);
     hex_encode(key, 32, hex);
-    snprintf(ret_auth, 1024, "AWS4-HMAC-SHA256 Credential=" ACCESS "/%.8s/us-east-1/s3/aws4_request, SignedHeaders=%.*s, Signature=%s",
+    snprintf(ret_auth, 1024,
+             "AWS4-HMAC-SHA256 Credential=" ACCESS "/%.8s/us-east-1/s3/aws4_request, SignedHeaders=%.*s, Signature=%s",
              date, (int)names.len, names.p, hex);
     sbuf_fini(&canonical);
     sbuf_fini(&names);
 }
 
-void gateway_rig_send(struct gateway_rig *r, struct peer *p, const char *method, const char *target, const char *headers,
-                      const void *body, size_t length, size_t sent)
+void gateway_rig_send(struct gateway_rig *r, struct peer *p, const char *method, const char *target,
+                      const char *headers, const void *body, size_t length, size_t sent)
 {
     struct head h = {0};
     struct sbuf text = {0};
@@ -357,8 +367,8 @@ int gateway_rig_ask(struct gateway_rig *r, struct peer *p, const char *method, c
     return p->got.len > 12 ? (int)strtol(p->got.p + 9, NULL, 10) : 0;
 }
 
-int gateway_rig_call(struct gateway_rig *r, const char *method, const char *target, const char *headers, const void *body,
-                     size_t length, char ret_code[64])
+int gateway_rig_call(struct gateway_rig *r, const char *method, const char *target, const char *headers,
+                     const void *body, size_t length, char ret_code[64])
 {
     struct peer p;
     peer_open(&p, r->loop, http_server_port(r->server));

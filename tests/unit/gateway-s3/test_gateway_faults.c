@@ -1,6 +1,6 @@
-/* The S3 gateway over a real node when calls fail, hang or lie, and when clients go away: each refusal has its code, what was
- * acknowledged stays, what was not is not there, and nothing is left behind (the rig's end counts calls, the sanitizer
- * memory). */
+/* The S3 gateway over a real node when calls fail, hang or lie, and when clients go away: each refusal has its code,
+ * what was acknowledged stays, what was not is not there, and nothing is left behind (the rig's end counts calls, the
+ * sanitizer memory). */
 #include "common/err.h"
 #include "tests/lib/gateway_rig.h"
 #include <criterion/criterion.h>
@@ -72,7 +72,9 @@ Test(gateway_faults, a_failed_call_is_an_error_with_its_code_and_changes_nothing
     static const struct {
         int status, answer;
         const char *code;
-    } faults[] = {{E_UNAVAILABLE, 503, "SlowDown"}, {E_QUORUM, 503, "ServiceUnavailable"}, {-ENOSPC, 507, "InsufficientStorage"},
+    } faults[] = {{E_UNAVAILABLE, 503, "SlowDown"},
+                  {E_QUORUM, 503, "ServiceUnavailable"},
+                  {-ENOSPC, 507, "InsufficientStorage"},
                   {E_CORRUPT, 500, "InternalError"}};
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         const size_t f = i % ARRAY_LEN(faults);
@@ -81,8 +83,8 @@ Test(gateway_faults, a_failed_call_is_an_error_with_its_code_and_changes_nothing
         int status = call(steps[i].method, steps[i].target, steps[i].headers, steps[i].body ? large : NULL,
                           steps[i].body ? sizeof large : 0, code);
         rig.hook = (struct gateway_rig_hook){0};
-        cr_expect(status == faults[f].answer && strcmp(code, faults[f].code) == 0, "%s %s, call %d: %d %s", steps[i].method,
-                  steps[i].target, steps[i].type, status, code);
+        cr_expect(status == faults[f].answer && strcmp(code, faults[f].code) == 0, "%s %s, call %d: %d %s",
+                  steps[i].method, steps[i].target, steps[i].type, status, code);
     }
     char code[64];
     cr_expect(holds("/bucket/old"));
@@ -187,8 +189,10 @@ static void begin_complete(struct peer *p)
     const char *at = memmem(part.got.p, part.got.len, "ETag: \"", 7);
     cr_assert(at && sscanf(at + 7, "%32[0-9a-f]", etag) == 1);
     peer_close(&part);
-    snprintf(xml, sizeof xml, "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\"%s\"</ETag></Part>"
-                              "</CompleteMultipartUpload>", etag);
+    snprintf(xml, sizeof xml,
+             "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>\"%s\"</ETag></Part>"
+             "</CompleteMultipartUpload>",
+             etag);
     snprintf(target, sizeof target, "/bucket/slow?uploadId=%s", id);
     rig.hook = (struct gateway_rig_hook){.type = RPC_UPLOAD_COMPLETE, .how = HOOK_HOLD};
     peer_open(p, rig.loop, http_server_port(rig.server));

@@ -38,8 +38,8 @@ static const struct row rows[] = {
     {NULL, NULL, NULL, DAY, P},
     {NULL, NULL, NULL, EARLY, F},
     {NULL, NULL, NULL, "garbage", P},
-    {"\"" ETAG "\"", NULL, NULL, EARLY, P},     /* If-Match true: If-Unmodified-Since is not looked at */
-    {NULL, "\"other\"", DAY, NULL, P},          /* If-None-Match true: If-Modified-Since is not looked at */
+    {"\"" ETAG "\"", NULL, NULL, EARLY, P}, /* If-Match true: If-Unmodified-Since is not looked at */
+    {NULL, "\"other\"", DAY, NULL, P},      /* If-None-Match true: If-Modified-Since is not looked at */
     {NULL, "\"" ETAG "\"", EARLY, NULL, N},
     {"\"other\"", "\"" ETAG "\"", NULL, NULL, F}, /* 412 before 304 */
     {"\"" ETAG "\"", "\"" ETAG "\"", NULL, NULL, N},
@@ -65,8 +65,10 @@ Test(s3_conditions, if_range_takes_a_strong_tag_or_exactly_that_date)
     static const struct {
         const char *value;
         bool counts;
-    } if_range[] = {{"\"" ETAG "\"", true}, {ETAG, true},   {"W/\"" ETAG "\"", false}, {"\"other\"", false}, {"*", false},
-                    {DAY, true},            {AFTER, false}, {EARLY, false},            {"", false}};
+    } if_range[] = {{"\"" ETAG "\"", true}, {ETAG, true},   {"W/\"" ETAG "\"", false},
+                    {"\"other\"", false},   {"*", false},   {DAY, true},
+                    {AFTER, false},         {EARLY, false}, {"", false}};
     for (size_t i = 0; i < ARRAY_LEN(if_range); i++)
-        cr_expect_eq(s3_if_range(str_c(if_range[i].value), STR(ETAG), AT), if_range[i].counts, "'%s'", if_range[i].value);
+        cr_expect_eq(s3_if_range(str_c(if_range[i].value), STR(ETAG), AT), if_range[i].counts, "'%s'",
+                     if_range[i].value);
 }

@@ -1,4 +1,5 @@
-/* s3_form and s3_policy: browsers' upload forms, cut at every byte; policies that hold, and every way in which they do not. */
+/* s3_form and s3_policy: browsers' upload forms, cut at every byte; policies that hold, and every way in which they do
+ * not. */
 #include "gateway-s3/s3_policy.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -6,10 +7,11 @@
 
 TestSuite(s3_form, .timeout = 60);
 
-#define TYPE "multipart/form-data; boundary=----WebKitFormBoundaryA"
-#define B    "------WebKitFormBoundaryA"
+#define TYPE               "multipart/form-data; boundary=----WebKitFormBoundaryA"
+#define B                  "------WebKitFormBoundaryA"
 #define FIELD(name, value) B "\r\nContent-Disposition: form-data; name=\"" name "\"\r\n\r\n" value "\r\n"
-#define FILE_HEAD B "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a;b.txt\"\r\nContent-Type: text/plain\r\n\r\n"
+#define FILE_HEAD                                                                                                      \
+    B "\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a;b.txt\"\r\nContent-Type: text/plain\r\n\r\n"
 
 struct parsed {
     struct arena arena;
@@ -49,9 +51,11 @@ static void drop(struct parsed *p)
     arena_fini(&p->arena);
 }
 
-static const char whole[] = FIELD("Key", "a/${filename}") FIELD("empty", "") FIELD("two", "line\r\nline\r\n--x") FILE_HEAD
-    "data\r\n------WebKitFormBoundary?\r\r\n\r\n--" "\r\n" B "--\r\n";
-static const struct str whole_str = {"data\r\n------WebKitFormBoundary?\r\r\n\r\n--", sizeof("data\r\n------WebKitFormBoundary?\r\r\n\r\n--") - 1};
+static const char whole[] = FIELD("Key", "a/${filename}") FIELD("empty", "") FIELD("two", "line\r\nline\r\n--x")
+    FILE_HEAD "data\r\n------WebKitFormBoundary?\r\r\n\r\n--"
+              "\r\n" B "--\r\n";
+static const struct str whole_str = {"data\r\n------WebKitFormBoundary?\r\r\n\r\n--",
+                                     sizeof("data\r\n------WebKitFormBoundary?\r\r\n\r\n--") - 1};
 
 Test(s3_form, is_read_however_it_is_cut)
 {
@@ -129,9 +133,9 @@ Test(s3_form, stops_at_its_limits)
 
 /* ---- policies ---- */
 
-#define NOW 1198476000 /* 2007-12-24T06:00:00Z */
+#define NOW   1198476000 /* 2007-12-24T06:00:00Z */
 #define UNTIL "\"expiration\": \"2007-12-30T12:00:00.000Z\""
-#define ALL "{\"bucket\": \"photos\"}, [\"starts-with\", \"$key\", \"user/eric/\"], {\"acl\": \"private\"}"
+#define ALL   "{\"bucket\": \"photos\"}, [\"starts-with\", \"$key\", \"user/eric/\"], {\"acl\": \"private\"}"
 
 static enum s3_error judge(const char *json, struct s3_policy_limits *limits)
 {
@@ -157,9 +161,13 @@ Test(s3_form, a_policy_holds_or_does_not)
     } rows[] = {
         {"{" UNTIL ", \"conditions\": [" ALL "]}", S3_OK},
         {" { \"conditions\" : [ " ALL " ] , " UNTIL " } ", S3_OK},
-        {"{" UNTIL ", \"conditions\": [" ALL ", [\"eq\", \"$acl\", \"private\"], [\"starts-with\", \"$absent\", \"\"]]}", S3_OK},
+        {"{" UNTIL ", \"conditions\": [" ALL
+         ", [\"eq\", \"$acl\", \"private\"], [\"starts-with\", \"$absent\", \"\"]]}",
+         S3_OK},
         {"{" UNTIL ", \"conditions\": [" ALL ", {\"key\": \"user/eric/photo \\u00fc.jpg\"}]}", S3_OK},
-        {"{" UNTIL ", \"conditions\": [{\"bucket\": \"photos\", \"acl\": \"private\"}, [\"Starts-With\", \"$Key\", \"user/\"]]}", S3_OK},
+        {"{" UNTIL
+         ", \"conditions\": [{\"bucket\": \"photos\", \"acl\": \"private\"}, [\"Starts-With\", \"$Key\", \"user/\"]]}",
+         S3_OK},
         {"{\"expiration\": \"2007-12-24T06:00:01Z\", \"conditions\": [" ALL "]}", S3_OK},
         {"{\"expiration\": \"2007-12-24T06:00:00Z\", \"conditions\": [" ALL "]}", S3_AccessDenied},
         {"{\"expiration\": \"1999-12-30T12:00:00.000Z\", \"conditions\": [" ALL "]}", S3_AccessDenied},
@@ -167,7 +175,8 @@ Test(s3_form, a_policy_holds_or_does_not)
         {"{" UNTIL ", \"conditions\": [" ALL ", [\"eq\", \"$key\", \"user/eric/\"]]}", S3_AccessDenied},
         {"{" UNTIL ", \"conditions\": [" ALL ", [\"starts-with\", \"$key\", \"user/bob/\"]]}", S3_AccessDenied},
         {"{" UNTIL ", \"conditions\": [" ALL ", {\"absent\": \"x\"}]}", S3_AccessDenied},
-        {"{" UNTIL ", \"conditions\": [{\"bucket\": \"photos\"}, [\"starts-with\", \"$key\", \"\"]]}", S3_AccessDenied}, /* acl unnamed */
+        {"{" UNTIL ", \"conditions\": [{\"bucket\": \"photos\"}, [\"starts-with\", \"$key\", \"\"]]}",
+         S3_AccessDenied}, /* acl unnamed */
         {"{" UNTIL ", \"conditions\": []}", S3_AccessDenied},
         {"{" UNTIL "}", S3_InvalidPolicyDocument},
         {"{\"conditions\": [" ALL "]}", S3_InvalidPolicyDocument},
@@ -196,7 +205,8 @@ Test(s3_form, a_policy_bounds_the_length)
     struct s3_policy_limits limits;
     cr_expect_eq(judge("{" UNTIL ", \"conditions\": [" ALL "]}", &limits), S3_OK);
     cr_expect(limits.min_bytes == 0 && limits.max_bytes == UINT64_MAX);
-    cr_expect_eq(judge("{" UNTIL ", \"conditions\": [" ALL ", [\"content-length-range\", 10, \"1000\"]]}", &limits), S3_OK);
+    cr_expect_eq(judge("{" UNTIL ", \"conditions\": [" ALL ", [\"content-length-range\", 10, \"1000\"]]}", &limits),
+                 S3_OK);
     cr_expect(limits.min_bytes == 10 && limits.max_bytes == 1000);
     cr_expect_eq(judge("{" UNTIL ", \"conditions\": [" ALL ", [\"content-length-range\", -1, 5]]}", &limits),
                  S3_InvalidPolicyDocument);

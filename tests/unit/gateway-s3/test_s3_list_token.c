@@ -10,7 +10,10 @@ Test(s3_list_token, comes_back_as_it_went)
     static char longest[1024];
     memset(longest, '\xff', sizeof longest);
     const struct s3_list_token tokens[] = {
-        {STR("key"), false}, {STR("a/b/"), true}, {STR(""), false}, {STR("\xff\x01 +/=\xf0\x9f\x8e\x89"), false},
+        {STR("key"), false},
+        {STR("a/b/"), true},
+        {STR(""), false},
+        {STR("\xff\x01 +/=\xf0\x9f\x8e\x89"), false},
         {{longest, sizeof longest}, true},
     };
     for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {

@@ -82,8 +82,8 @@ Test(s3_range, copy_source_range_must_name_both_ends)
 {
     uint64_t first, last;
     cr_expect(s3_range_copy(STR("bytes=5-9"), &first, &last) && first == 5 && last == 9);
-    static const char *const bad[] = {"bytes=5-", "bytes=-5", "bytes=9-5", "bytes=0-1,3-4", "5-9", "",
-                                      "bytes=0-99999999999999999999999"};
+    static const char *const bad[] = {
+        "bytes=5-", "bytes=-5", "bytes=9-5", "bytes=0-1,3-4", "5-9", "", "bytes=0-99999999999999999999999"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_expect(!s3_range_copy(str_c(bad[i]), &first, &last), "'%s' was taken", bad[i]);
 }

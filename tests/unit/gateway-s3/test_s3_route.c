@@ -23,7 +23,8 @@ static const struct row rows[] = {
     {"GET /bucket?versions" PATH_STYLE, S3_OK, "ListObjectVersions", "bucket", ""},
     {"GET /bucket?uploads" PATH_STYLE, S3_OK, "ListMultipartUploads", "bucket", ""},
     {"GET /bucket?location" PATH_STYLE, S3_OK, "GetBucketLocation", "bucket", ""},
-    {"GET /bucket?intelligent-tiering&id=x" PATH_STYLE, S3_OK, "GetBucketIntelligentTieringConfiguration", "bucket", ""},
+    {"GET /bucket?intelligent-tiering&id=x" PATH_STYLE, S3_OK, "GetBucketIntelligentTieringConfiguration", "bucket",
+     ""},
     {"HEAD /bucket" PATH_STYLE, S3_OK, "HeadBucket", "bucket", ""},
     {"PUT /bucket" PATH_STYLE, S3_OK, "CreateBucket", "bucket", ""},
     {"PUT /bucket?acl" PATH_STYLE, S3_OK, "PutBucketAcl", "bucket", ""},
@@ -40,7 +41,8 @@ static const struct row rows[] = {
     {"PUT /bucket/k" PATH_STYLE, S3_OK, "PutObject", "bucket", "k"},
     {"PUT /bucket/k" PATH_STYLE "\nX-Amz-Copy-Source: /a/b", S3_OK, "CopyObject", "bucket", "k"},
     {"PUT /bucket/k?partNumber=1&uploadId=u" PATH_STYLE, S3_OK, "UploadPart", "bucket", "k"},
-    {"PUT /bucket/k?uploadId=u&partNumber=1" PATH_STYLE "\nx-amz-copy-source: /a/b", S3_OK, "UploadPartCopy", "bucket", "k"},
+    {"PUT /bucket/k?uploadId=u&partNumber=1" PATH_STYLE "\nx-amz-copy-source: /a/b", S3_OK, "UploadPartCopy", "bucket",
+     "k"},
     {"POST /bucket/k?uploads" PATH_STYLE, S3_OK, "CreateMultipartUpload", "bucket", "k"},
     {"POST /bucket/k?uploadId=u" PATH_STYLE, S3_OK, "CompleteMultipartUpload", "bucket", "k"},
     {"DELETE /bucket/k?uploadId=u" PATH_STYLE, S3_OK, "AbortMultipartUpload", "bucket", "k"},
@@ -130,7 +132,8 @@ Test(s3_route, every_row_of_the_table_says_what_it_needs)
         const struct s3_op *op = &s3_ops[i];
         cr_expect(op->handler, "%s has no handler", op->name);
         bool form = i == S3_OP_PostObject;
-        cr_expect(op->auth && !(op->auth & ~(unsigned)(form ? S3_AUTH_FORM : S3_AUTH_ANY)), "%s: auth %x", op->name, op->auth);
+        cr_expect(op->auth && !(op->auth & ~(unsigned)(form ? S3_AUTH_FORM : S3_AUTH_ANY)), "%s: auth %x", op->name,
+                  op->auth);
         cr_expect(!(op->rights & ~(unsigned)(RIGHT_READ | RIGHT_WRITE | RIGHT_OWNER)), "%s: rights", op->name);
         if (op->body_max > 0 && !form)
             cr_expect_eq(op->auth, S3_AUTH_ANY, "%s takes a body: every SDK's form of it", op->name);
@@ -144,11 +147,31 @@ Test(s3_route, every_row_of_the_table_says_what_it_needs)
 
 Test(s3_route, bucket_names_follow_the_rules)
 {
-    static const char *const good[] = {"abc", "my-bucket", "my.bucket", "123", "a1-b2.c3",
-                                       "a23456789012345678901234567890123456789012345678901234567890123"};
-    static const char *const bad[] = {"", "a", "ab", "Abc", "-abc", "abc-", ".abc", "abc.", "a..b", "a_b", "a b", "a/b",
-                                      "192.168.0.1", "xn--abc", "sthree-x", "abc-s3alias", "abc--ol-s3", "healthz", "readyz",
-                                      "a234567890123456789012345678901234567890123456789012345678901234", "..", "../x"};
+    static const char *const good[] = {"abc",       "my-bucket",
+                                       "my.bucket", "123",
+                                       "a1-b2.c3",  "a23456789012345678901234567890123456789012345678901234567890123"};
+    static const char *const bad[] = {"",
+                                      "a",
+                                      "ab",
+                                      "Abc",
+                                      "-abc",
+                                      "abc-",
+                                      ".abc",
+                                      "abc.",
+                                      "a..b",
+                                      "a_b",
+                                      "a b",
+                                      "a/b",
+                                      "192.168.0.1",
+                                      "xn--abc",
+                                      "sthree-x",
+                                      "abc-s3alias",
+                                      "abc--ol-s3",
+                                      "healthz",
+                                      "readyz",
+                                      "a234567890123456789012345678901234567890123456789012345678901234",
+                                      "..",
+                                      "../x"};
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         cr_expect(s3_bucket_name_ok(str_c(good[i])), "%s refused", good[i]);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)

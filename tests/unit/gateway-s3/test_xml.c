@@ -30,7 +30,8 @@ Test(xml, reads_a_document_of_s3_with_or_without_namespace)
         cr_expect(xml_text(root, "Absent").p == NULL);
         const struct xml_node *object = xml_child(root, "Object");
         cr_assert(object);
-        cr_expect(str_eq(xml_text(object, "Key"), STR("a&b")), "document %zu: " STR_FMT, i, STR_ARG(xml_text(object, "Key")));
+        cr_expect(str_eq(xml_text(object, "Key"), STR("a&b")), "document %zu: " STR_FMT, i,
+                  STR_ARG(xml_text(object, "Key")));
         object = xml_next(object, "Object");
         cr_assert(object);
         cr_expect(str_eq(xml_text(object, "Key"), STR("c")));
@@ -42,13 +43,21 @@ Test(xml, reads_a_document_of_s3_with_or_without_namespace)
 Test(xml, refuses_what_s3_has_no_use_for)
 {
     static const char *const bad[] = {
-        "", "   ", "text", "<a>", "<a></b>", "<a/><b/>", "<a>&undefined;</a>", "<a b=c/>",
+        "",
+        "   ",
+        "text",
+        "<a>",
+        "<a></b>",
+        "<a/><b/>",
+        "<a>&undefined;</a>",
+        "<a b=c/>",
         "<!DOCTYPE a><a/>",
         "<!DOCTYPE a [<!ENTITY x \"y\">]><a>&x;</a>",
         "<!DOCTYPE a [<!ENTITY x SYSTEM \"file:///etc/passwd\">]><a>&x;</a>",
         "<!DOCTYPE a SYSTEM \"http://127.0.0.1/\"><a/>",
         "<?php x?><a/>",
-        "<a>\x01</a>", "<a>\xff</a>",
+        "<a>\x01</a>",
+        "<a>\xff</a>",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct arena a;
@@ -99,7 +108,8 @@ static void expect_escaped(struct str in, const char *want)
 {
     struct sbuf out = {0};
     xml_escape(&out, in);
-    cr_expect(str_eq((struct str){out.p, out.len}, str_c(want)), "got '%.*s', expected '%s'", (int)out.len, out.p, want);
+    cr_expect(str_eq((struct str){out.p, out.len}, str_c(want)), "got '%.*s', expected '%s'", (int)out.len, out.p,
+              want);
     sbuf_fini(&out);
 }
 
