@@ -10,11 +10,14 @@
  * Thread: the loop; meta_open blocks and runs before the loop does.
  * Memory: meta_open returns owned, meta_close frees; an rpc is the caller's as rpc.h says.
  * Limits: META_* below. Errors: err.h; rpc outcomes as rpc.h lists them.
- *   E_QUORUM: too few replicas are in sync to take a write (reads go on).
+ *   E_QUORUM: too few replicas are in sync to take a write (reads go on). A write that was under way then has an
+ *   unknown outcome.
+ *   E_UNAVAILABLE: the queue is full, or no replica can be opened; it is tried again by itself.
  *   -EINVAL, E_LIMIT: the caller broke the contract (empty or over-long key, inlined part, too many rows).
  * Durable: a change is on every in-sync replica's stable storage before its callback runs with status >= 0.
  * Start: a majority of the replicas must be there (1 of 1, 2 of 2, 2 of 3) unless accept_missing; the newest copy
- * wins, stale, empty and corrupt copies are filled from it again. */
+ * wins, stale, empty and corrupt copies are filled from it again. The same is done while running, when a replica has
+ * failed and its drive takes writes again: requests wait meanwhile. */
 #pragma once
 #include "common/disk.h"
 #include "common/kv.h"

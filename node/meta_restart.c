@@ -153,6 +153,11 @@ void meta_restart_advance(struct meta *m)
         restart_rest(m);
         return;
     }
+    if (meta_commit_stalled(m)) { /* the last write hung: nobody may wait for that */
+        restart_rest(m);
+        meta_resume(m);
+        return;
+    }
     bool drained = m->group.step == META_IDLE && m->reads_out == 0 && m->gc.step != GC_SCAN && meta_commit_idle(m);
     if (!drained)
         return;

@@ -242,6 +242,43 @@ Test(meta_replicas, an_empty_drive_in_the_place_of_a_lost_one_is_filled)
     cr_expect_eq(in_sync(), 5);
 }
 
+Test(meta_replicas, what_a_newer_lectern_wrote_is_refused_by_name_and_left_alone)
+{
+    char path[256];
+    struct kv *kv;
+    struct kv_conf conf = {0};
+    struct kv_batch b;
+    Pb__MetaApplied row = PB__META_APPLIED__INIT;
+    uint8_t bytes[64];
+    begin(1);
+    cr_expect_eq(fix_put(&f, "b", "k", "one"), 0);
+    meta_fixture_close(&f);
+    snprintf(path, sizeof path, "%s/db", f.dirs[0]);
+    for (uint32_t format = 2; format >= 1; format--) {
+        cr_assert_eq(kv_rocks_open(path, &conf, &kv, f.why, sizeof f.why), 0);
+        struct arena a;
+        struct str value;
+        arena_init(&a, MIB);
+        cr_assert_eq(kv->ops->get(kv, STR("s/applied"), &a, &value), 0);
+        Pb__MetaApplied *was = pb__meta_applied__unpack(NULL, value.len, (const uint8_t *)value.p);
+        row.format = format;
+        row.epoch = was->epoch;
+        row.seq = was->seq;
+        pb__meta_applied__free_unpacked(was, NULL);
+        size_t len = pb__meta_applied__pack(&row, bytes);
+        kv_batch_init(&b);
+        kv_batch_put(&b, STR("s/applied"), (struct str){(const char *)bytes, len});
+        cr_assert_eq(kv->ops->write(kv, &b, true), 0);
+        kv_batch_fini(&b);
+        kv->ops->close(kv);
+        arena_fini(&a);
+        cr_expect_eq(meta_fixture_open(&f), format == 2 ? E_VERSION : 0);
+        if (format == 2)
+            cr_expect(strstr(f.why, f.dirs[0]) && strstr(f.why, "version"), "%s", f.why);
+    }
+    cr_expect_str_eq(get("k"), "one");
+}
+
 Test(meta_replicas, when_every_copy_is_bad_it_says_so)
 {
     begin(2);
