@@ -262,6 +262,7 @@ static void client_ready(void *ctx, int err)
         .playback_ttl_ms = conf_num(c, CONF_PLAYBACK_TTL),
         .grant_cache_ms = conf_num(c, CONF_GRANT_CACHE),
         .status = serve_status_json,
+        .halted = serve_status_halted,
         .status_ctx = s,
     };
     serve_status_start(s);

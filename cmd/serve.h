@@ -30,6 +30,7 @@ struct serve_status {
     Pb__StatusReq req;
     bool asking;
     char *json;                                      /* owned; NULL before the first answer */
+    char halted[512];                                /* why metadata takes no writes; "": it does */
     unsigned k, m, drives, serving;                  /* as the installation is, with drives that are missing now */
     struct http_server_stats counted[SERVE_SERVERS]; /* what the metrics have already */
 };
@@ -64,6 +65,7 @@ void serve_status_start(struct serve *s);
 void serve_status_stop(struct serve *s); /* the answer that is under way is waited for by whoever closes the node */
 void serve_status_fini(struct serve *s);
 void serve_status_json(void *serve, struct sbuf *json); /* control_conf.status */
+const char *serve_status_halted(void *serve);           /* control_conf.halted */
 
 /* "http://127.0.0.1:9000": an address that everybody listens on is shown as one that can be typed. */
 void serve_address(const struct serve *s, enum serve_server which, char *ret, size_t cap);

@@ -34,15 +34,15 @@ static json_t *status_json(const struct serve *s, const Pb__StatusRep *rep)
     json_t *stores = json_array();
     for (size_t i = 0; i < rep->n_stores; i++)
         json_array_append_new(stores, store_json(rep->stores[i]));
-    return json_pack("{s:s,s:s,s:I,s:s,s:{s:i,s:i,s:i},s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:s,s:s,s:s,s:o}", "version",
+    return json_pack("{s:s,s:s,s:I,s:s,s:{s:i,s:i,s:i},s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:s,s:s,s:s,s:s,s:o}", "version",
                      LECTERN_VERSION, "cluster_id", cluster, "uptime_s",
                      (json_int_t)((loop_now_ns(s->loop) - s->started_ns) / SEC_NS), "disk_engine", s->disk->name,
                      "code", "k", (int)rep->k, "m", (int)rep->m, "write_quorum", (int)node_write_quorum(rep->k, rep->m),
                      "map_epoch", (json_int_t)rep->map_epoch, "metadata_epoch", (json_int_t)rep->meta_epoch,
                      "metadata_sequence", (json_int_t)rep->meta_seq, "buckets", (json_int_t)rep->buckets, "objects",
                      (json_int_t)rep->objects, "repair_rows", (json_int_t)rep->repair_rows, "gc_rows",
-                     (json_int_t)rep->gc_rows, "s3", s3, "control", control, "external_url", s->external_url, "stores",
-                     stores);
+                     (json_int_t)rep->gc_rows, "metadata_writable", (int)rep->writable, "metadata_why", rep->halted_why,
+                     "s3", s3, "control", control, "external_url", s->external_url, "stores", stores);
 }
 
 static void set_gauges(const struct serve *s, const Pb__StatusRep *rep)
@@ -93,6 +93,7 @@ static void answered(struct rpc *r)
             free(st->json);
             st->json = text;
         }
+        snprintf(st->halted, sizeof(st->halted), "%s", rep->writable ? "" : rep->halted_why);
         st->k = rep->k;
         st->m = rep->m;
         st->drives = (unsigned)rep->n_stores;
@@ -147,4 +148,10 @@ void serve_status_json(void *serve, struct sbuf *json)
 {
     const struct serve *s = serve;
     sbuf_puts(json, s->status.json ? s->status.json : "{}");
+}
+
+const char *serve_status_halted(void *serve)
+{
+    const struct serve *s = serve;
+    return s->status.halted[0] ? s->status.halted : NULL;
 }

@@ -61,13 +61,16 @@ static struct health take_health(const json_t *stores)
 static void print_verdict(const struct health *h, const json_t *status, bool colour)
 {
     uint64_t repair = number(status, "repair_rows");
-    bool well = h->serving == h->drives && h->in_sync == h->metadata && h->corrupt == 0 && h->errors == 0;
-    const char *on = !colour ? "" : well ? GREEN : h->serving == h->drives ? YELLOW : RED;
+    bool halted = json_is_false(json_object_get(status, "metadata_writable"));
+    bool well = !halted && h->serving == h->drives && h->in_sync == h->metadata && h->corrupt == 0 && h->errors == 0;
+    const char *on = !colour ? "" : well ? GREEN : h->serving == h->drives && !halted ? YELLOW : RED;
     printf("%s%s%s", on, well ? "All well." : "Needs a look:", colour ? PLAIN : "");
     if (h->serving != h->drives)
         printf(" %zu of %zu drives out of service.", h->drives - h->serving, h->drives);
     if (h->in_sync != h->metadata)
         printf(" %zu of %zu metadata copies behind.", h->metadata - h->in_sync, h->metadata);
+    if (halted)
+        printf(" The metadata takes no writes (%s).", text(status, "metadata_why"));
     if (h->errors || h->corrupt)
         printf(" %llu read or write errors, %llu corrupt blocks since the start.", (unsigned long long)h->errors,
                (unsigned long long)h->corrupt);

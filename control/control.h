@@ -18,7 +18,9 @@ struct control_conf {
     uint64_t playback_ttl_ms, grant_cache_ms;
     /* GET /v1/status and friends: cmd passes what it composed. */
     void (*status)(void *ctx, struct sbuf *json);
-    void *status_ctx;
+    /* Why the server takes no writes, as a sentence; NULL: it takes them. For /readyz; may be NULL. */
+    const char *(*halted)(void *ctx);
+    void *status_ctx; /* of both */
 };
 /* Loads keys from rows, makes the first signing key. ready_cb once. */
 int control_open(struct loop *loop, struct client *client, const struct control_conf *conf,

@@ -10,7 +10,11 @@ void api_healthz(struct call *c)
 
 void api_readyz(struct call *c)
 {
-    if (c->control->ready)
+    const struct control_conf *conf = &c->control->conf;
+    const char *halted = conf->halted ? conf->halted(conf->status_ctx) : NULL;
+    if (halted)
+        call_fail(c, API_NOT_READY, "metadata halted: %s", halted);
+    else if (c->control->ready)
         call_json(c, 200, json_pack("{s:s}", "status", "ready"));
     else
         call_fail(c, API_NOT_READY, NULL);

@@ -1,6 +1,7 @@
 /* node_status - STATUS and MAP_GET: what this node is and how its drives are. */
 #include "common/metrics.h"
 #include "node/node_impl.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 static void store_fill(struct node *n, size_t i, const struct meta_status *ms, Pb__StoreStatus *st)
@@ -35,6 +36,18 @@ static void store_fill(struct node *n, size_t i, const struct meta_status *ms, P
     st->corrupt = stat.corrupt;
 }
 
+/* What is the matter with the metadata's drives, as one line. */
+static char *halted_why(const struct meta_status *ms, struct arena *a)
+{
+    char text[META_REPLICAS_MAX * 160] = "too few of its drives can be written";
+    size_t at = 0;
+    for (unsigned i = 0; i < ms->replica_count && at < sizeof text; i++)
+        if (ms->replicas[i].why[0])
+            at += (size_t)snprintf(text + at, sizeof text - at, "%sdrive %u: %s", at ? "; " : "", ms->replicas[i].index,
+                                   ms->replicas[i].why);
+    return arena_copy(a, text, strlen(text));
+}
+
 /* Everything that may change before cb reads it is copied; drives and map live as long as the node. */
 int node_status_answer(struct node *n, struct rpc *r)
 {
@@ -64,6 +77,9 @@ int node_status_answer(struct node *n, struct rpc *r)
     rep->repair_rows = ms.repair_rows;
     rep->gc_rows = ms.gc_rows;
     rep->meta_seq = ms.seq;
+    rep->writable = n->meta && ms.writable;
+    if (!rep->writable && !(rep->halted_why = halted_why(&ms, r->arena)))
+        return -ENOMEM;
     rep->meta_epoch = ms.epoch;
     rep->disk_engine = (char *)(uintptr_t)n->disk->name;
     rep->uptime_s = (loop_now_ns(n->loop) - n->opened_ns) / SEC_NS;

@@ -13,6 +13,11 @@ static void on_flag(void *ctx)
     *(bool *)ctx = true;
 }
 
+static const char *halted(void *ctx)
+{
+    return ((const struct control_rig *)ctx)->halted;
+}
+
 static void status(void *ctx, struct sbuf *json)
 {
     (void)ctx;
@@ -36,6 +41,8 @@ static int open_control(struct control_rig *r)
         .playback_ttl_ms = 12 * 3600 * UINT64_C(1000),
         .grant_cache_ms = r->grant_cache_ms,
         .status = status,
+        .halted = halted,
+        .status_ctx = r,
     };
     r->ready = 1;
     if (control_open(r->loop, r->client, &conf, &r->control, on_ready, r))

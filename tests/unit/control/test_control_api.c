@@ -104,6 +104,20 @@ Test(api, health_and_documents_need_no_token)
     }
 }
 
+Test(api, readyz_says_that_the_metadata_takes_no_writes)
+{
+    static const char request[] = "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    rig.halted = "drive 0: its log: No space left on device";
+    char *text = control_rig_raw(&rig, request);
+    cr_expect(strncmp(text, "HTTP/1.1 503", 12) == 0, "%.40s", text);
+    cr_expect(strstr(text, "metadata halted: drive 0: its log: No space left on device"), "%s", text);
+    free(text);
+    rig.halted = NULL;
+    text = control_rig_raw(&rig, request);
+    cr_expect(strncmp(text, "HTTP/1.1 200", 12) == 0, "%.40s", text);
+    free(text);
+}
+
 Test(api, unknown_paths_methods_and_ids_are_told_apart)
 {
     static const struct {
