@@ -146,6 +146,10 @@ Test(meta_gc, repair_rows_come_with_the_write_and_go_with_its_data)
         cr_assert_eq(fix_delete(&f, "b", "k"), 0);
         meta_fixture_advance_ms(&f, f.conf.gc_delay_ms + 2000);
         meta_status(f.meta, &s);
+        for (int n = 0; n < 100 && s.repair_rows > 0; n++) { /* on a busy machine one advance is not enough */
+            meta_fixture_advance_ms(&f, 1000);
+            meta_status(f.meta, &s);
+        }
         cr_expect_eq(s.repair_rows, 0);
         meta_fixture_reopen(&f);
         meta_status(f.meta, &s);
