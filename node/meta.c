@@ -112,7 +112,7 @@ static void read_run(struct work_req *work)
     struct arena scratch;
     struct meta_view view;
     arena_init(&scratch, META_SCRATCH_BYTES);
-    meta_view_init(&view, read->meta->primary, META_SCRATCH_BYTES);
+    meta_view_init(&view, read->kv, META_SCRATCH_BYTES);
     struct meta_op op = {.view = &view, .scratch = &scratch, .now_ms = read->now_ms};
     judge(&op, read->rpc);
     meta_view_fini(&view);
@@ -148,6 +148,7 @@ static void reads_start(struct meta *m)
         m->free_slots = read->next;
         read->rpc = meta_queue_take(&m->reads);
         read->now_ms = now_ms(m);
+        read->kv = m->primary;
         read->work.run = read_run;
         read->work.cb = read_done;
         m->reads_out++;
@@ -436,6 +437,7 @@ static void meta_free(struct meta *m)
 {
     for (unsigned i = 0; i < META_REPLICAS_MAX; i++)
         free(m->dirs[i]);
+    sbuf_fini(&m->gc.expiry_after);
     arena_fini(&m->config_arena);
     free(m);
 }

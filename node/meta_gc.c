@@ -102,7 +102,8 @@ static int scan_row(struct meta_gc *gc, struct meta_op *op, struct str key, stru
 static int scan_due(struct meta *m, struct meta_op *op)
 {
     struct meta_key from, to;
-    struct kv_iter *it = m->primary->ops->iter(m->primary);
+    struct kv *kv = m->gc.kv;
+    struct kv_iter *it = kv->ops->iter(kv);
     if (!it)
         return -ENOMEM;
     struct str end = meta_key_gc(&to, m->gc.now_ms + 1, 0);
@@ -116,26 +117,47 @@ static int scan_due(struct meta *m, struct meta_op *op)
     return err < 0 ? err : status;
 }
 
+/* Takes the upload at the iterator into the round when it is old; 1 when the round is full. */
+static int scan_upload(struct meta_gc *gc, struct kv_iter *it)
+{
+    Pb__Upload *u;
+    if (gc->expired_count == META_EXPIRED || gc->arena.used_bytes > GC_SCRATCH_BYTES / 2)
+        return 1;
+    int err = meta_unpack(&gc->arena, &pb__upload__descriptor, it->ops->value(it), &u);
+    if (!err && u->created_ms < gc->expire_before_ms)
+        gc->expired[gc->expired_count++] = u;
+    return err;
+}
+
+/* Goes on behind the upload that the last look ended at, so that one that cannot be aborted does not stand in the way
+ * of the others. */
 static int scan_expired(struct meta *m)
 {
-    struct kv_iter *it = m->primary->ops->iter(m->primary);
+    struct meta_gc *gc = &m->gc;
+    struct sbuf *after = &gc->expiry_after;
+    struct kv_iter *it = gc->kv->ops->iter(gc->kv);
     int err = 0;
     if (!it)
         return -ENOMEM;
-    for (it->ops->seek(it, STR("u/")); !err && it->ops->valid(it); it->ops->next(it)) {
-        Pb__Upload *u;
-        if (!str_starts(it->ops->key(it), STR("u/")) || m->gc.expired_count == META_EXPIRED)
+    struct str from = after->len ? (struct str){after->p, after->len} : STR("u/");
+    it->ops->seek(it, from);
+    if (after->len && it->ops->valid(it) && str_eq(it->ops->key(it), from))
+        it->ops->next(it);
+    for (; !err && it->ops->valid(it) && str_starts(it->ops->key(it), STR("u/")); it->ops->next(it)) {
+        err = scan_upload(gc, it);
+        if (err)
             break;
-        size_t before = m->gc.arena.used_bytes;
-        if (before > GC_SCRATCH_BYTES / 2)
-            break;
-        err = meta_unpack(&m->gc.arena, &pb__upload__descriptor, it->ops->value(it), &u);
-        if (!err && u->created_ms < m->gc.expire_before_ms)
-            m->gc.expired[m->gc.expired_count++] = u;
+        after->len = 0;
+        sbuf_add(after, it->ops->key(it).p, it->ops->key(it).len);
     }
     int status = it->ops->status(it);
     it->ops->close(it);
-    return err ? err : status;
+    gc->expiry_more = err == 1 && !after->err;
+    if (!gc->expiry_more) { /* the end: the next look begins at the first again */
+        sbuf_fini(after);
+        *after = (struct sbuf){0};
+    }
+    return err < 0 ? err : status;
 }
 
 static void gc_scan(struct work_req *work)
@@ -143,13 +165,13 @@ static void gc_scan(struct work_req *work)
     struct meta_gc *gc = container_of(work, struct meta_gc, work);
     struct meta *m = container_of(gc, struct meta, gc);
     struct meta_view view;
-    meta_view_init(&view, m->primary, MIB);
+    meta_view_init(&view, gc->kv, MIB);
     struct meta_op op = {.view = &view, .scratch = &gc->arena, .now_ms = gc->now_ms};
     gc->err = m->conf.frag_delete ? scan_due(m, &op) : 0;
     if (!gc->err && gc->expire_before_ms > 0)
         gc->err = scan_expired(m);
-    if (gc->expired_count == META_EXPIRED)
-        gc->next_expiry_ms = 0; /* there may be more: look again next time */
+    if (gc->expiry_more)
+        gc->next_expiry_ms = 0; /* look again next time */
     meta_view_fini(&view);
 }
 
@@ -168,7 +190,8 @@ static void gc_scan_start(struct meta *m)
     arena_init(&gc->arena, GC_SCRATCH_BYTES);
     gc->extents = NULL;
     gc->extent_count = gc->key_count = gc->expired_count = gc->expired_at = 0;
-    gc->more = false;
+    gc->more = gc->expiry_more = false;
+    gc->kv = m->primary;
     gc->now_ms = wall_ms(m);
     gc->expire_before_ms = 0;
     if (m->conf.upload_expire_ms > 0 && gc->now_ms >= gc->next_expiry_ms) {

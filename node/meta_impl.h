@@ -29,6 +29,7 @@ struct meta_read {
     struct work_req work;
     struct meta *meta;
     struct rpc *rpc;
+    struct kv *kv; /* the primary when it began: on the loop it may become another one */
     struct meta_read *next;
     uint64_t now_ms;
 };
@@ -62,7 +63,9 @@ struct meta_gc {
     struct loop_timer timer;
     struct work_req work;
     struct arena arena;
+    struct kv *kv; /* the primary when the round began */
     uint64_t now_ms, expire_before_ms, next_expiry_ms;
+    struct sbuf expiry_after; /* key of the upload that the last look ended at; empty: the next begins at the first */
     struct str keys[META_GC_ROWS];
     size_t key_count;
     Pb__Extent **extents;
@@ -70,6 +73,7 @@ struct meta_gc {
     Pb__Upload *expired[META_EXPIRED];
     size_t expired_count, expired_at;
     bool more; /* another round at once */
+    bool expiry_more; /* the look for unfinished uploads has not come to the end */
     bool under_way;
     int err;
     struct meta_gc_done done;

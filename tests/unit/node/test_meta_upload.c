@@ -1,4 +1,5 @@
 /* Multipart uploads: rules of Complete, its answer to a retry, lists, abort, expiry, and what gc gets. */
+#include "node/meta_schema.h"
 #include "tests/lib/meta_fixture.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -451,6 +452,51 @@ Test(meta_upload, an_upload_that_nobody_finishes_expires)
     cr_expect_str_eq(uploads("", "", "", "", 100), "k=new");
     meta_fixture_advance_ms(&f, 2 * f.conf.gc_delay_ms);
     cr_expect(deleted(201));
+}
+
+/* Rows that no abort can take away (their bucket is not there) come before everything else. */
+static void put_stuck_uploads(unsigned count)
+{
+    char dir[256], why[256];
+    struct kv_conf kc = {0};
+    struct kv *kv;
+    struct kv_batch batch;
+    meta_fixture_close(&f);
+    snprintf(dir, sizeof dir, "%s/db", f.dirs[0]);
+    cr_assert_eq(kv_rocks_open(dir, &kc, &kv, why, sizeof why), 0, "%s", why);
+    kv_batch_init(&batch);
+    for (unsigned i = 0; i < count; i++) {
+        Pb__Upload u = PB__UPLOAD__INIT;
+        struct meta_key k;
+        struct arena a;
+        struct str value;
+        char id[16];
+        arena_init(&a, MIB);
+        snprintf(id, sizeof id, "stuck%03u", i);
+        u.format = META_FORMAT;
+        u.bucket = (char *)(uintptr_t) "a";
+        u.key = fix_bin("k");
+        u.upload_id = id;
+        cr_assert_eq(meta_pack(&a, &u.base, &value), 0);
+        kv_batch_put(&batch, meta_key_upload(&k, STR("a"), STR("k"), str_c(id)), value);
+        arena_fini(&a);
+    }
+    cr_assert_eq(kv->ops->write(kv, &batch, true), 0);
+    kv_batch_fini(&batch);
+    kv->ops->close(kv);
+    cr_assert_eq(meta_fixture_open(&f), 0, "%s", f.why);
+}
+
+Test(meta_upload, uploads_that_cannot_be_aborted_do_not_keep_others_from_expiring)
+{
+    f.conf.upload_expire_ms = 3600 * 1000;
+    meta_fixture_reopen(&f);
+    cr_assert_eq(create("k", "old"), 0);
+    put_stuck_uploads(100);
+    meta_fixture_advance_ms(&f, 4300 * 1000);
+    for (int i = 0; i < 12; i++)
+        meta_fixture_advance_ms(&f, 1000);
+    cr_expect_str_eq(uploads("", "", "", "", 100), "");
 }
 
 Test(meta_upload, get_tells_a_standing_a_completed_and_no_upload)
