@@ -186,6 +186,8 @@ void checksum_set_update(void *set, const uint8_t *p, size_t n)
         digest_update(s->sha1, p, n);
     if (is_crc(s->kind))
         s->crc = crc_update(s->kind, s->crc, p, n);
+    if (s->also_crc64)
+        s->crc64 = crc64nvme(s->crc64, p, n);
     s->total_bytes += n;
 }
 

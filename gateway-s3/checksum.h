@@ -45,6 +45,8 @@ struct checksum_set {
     bool want_sha256;
     struct digest *md5, *sha256, *sha1;
     uint64_t crc;
+    bool also_crc64; /* set after init: CRC64NVME beside kind, for parts whose object gets it */
+    uint64_t crc64;
     uint64_t total_bytes;
 };
 int checksum_set_init(struct checksum_set *s, enum checksum_kind kind, bool want_sha256);

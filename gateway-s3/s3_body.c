@@ -51,6 +51,7 @@ static enum s3_error compare(struct s3_request *s)
                                            : S3_OK;
     if (e != S3_OK)
         return e;
+    put_be64(b->crc64, b->set->crc64);
     checksum_set_final(b->set, b->md5, sha256, b->value);
     b->kind = b->set->kind;
     if (b->set->want_sha256 && !bytes_eq_ct(sha256, s->sig.body_sha256, 32)) {
@@ -232,8 +233,10 @@ static enum s3_error open_set(struct s3_request *s, enum checksum_kind fallback)
     b->set = calloc(1, sizeof *b->set);
     if (!b->set)
         return S3_InternalError;
-    if (checksum_set_init(b->set, kind, s->sig.payload == PAYLOAD_SHA256) == 0)
+    if (checksum_set_init(b->set, kind, s->sig.payload == PAYLOAD_SHA256) == 0) {
+        b->set->also_crc64 = b->also_crc64;
         return S3_OK;
+    }
     free(b->set);
     b->set = NULL;
     return S3_InternalError;

@@ -21,6 +21,8 @@ struct s3_body {
     struct sbuf memory;                       /* bodies without a write */
     const struct client_write_result *result; /* bodies with one */
     uint64_t received;                        /* decoded bytes */
+    bool also_crc64;                          /* asked for by the handler before it reads: CRC64NVME beside kind */
+    uint8_t crc64[8];
 
     /* private */
     struct checksum_want want;

@@ -114,10 +114,27 @@ static bool promised_size_holds(struct s3_request *s, const struct complete *c)
     return false;
 }
 
+/* A promise that cannot be checked is refused, never overlooked. False: answered. */
+static bool promises_can_be_checked(struct s3_request *s, const struct complete *c, bool all)
+{
+    for (unsigned k = CHECKSUM_NONE + 1; k < CHECKSUM_KINDS; k++) {
+        const char *header = checksum_header((enum checksum_kind)k);
+        if (!s3_header(s, header).p || (all && c->join.kind == (enum checksum_kind)k))
+            continue;
+        s3_fail_text(s, S3_InvalidRequest,
+                     "The %s header cannot be checked: the parts of this upload were not uploaded with it", header);
+        return false;
+    }
+    return true;
+}
+
 static void complete(struct s3_request *s)
 {
     struct complete *c = s->state;
     bool all = c->join_open && !c->unjoined && c->joined == c->req.n_parts;
+    bool found = c->joined == c->req.n_parts; /* else the change itself says which part is wrong */
+    if (found && !promises_can_be_checked(s, c, all))
+        return;
     if (all) {
         uint8_t value[CHECKSUM_MAX];
         checksum_join_final(&c->join, value);

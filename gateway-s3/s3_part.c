@@ -66,7 +66,7 @@ static bool describe_part(struct s3_request *s, Pb__Part *row, const uint8_t md5
                           const uint8_t *value)
 {
     row->etag = arena_alloc(&s->arena, 33);
-    row->checksums = arena_alloc(&s->arena, sizeof *row->checksums);
+    row->checksums = arena_alloc(&s->arena, 2 * sizeof *row->checksums);
     if (!row->etag || !row->checksums || !(row->checksums[0] = s3_checksum_row(s, kind, value, false)))
         return false;
     row->n_checksums = 1;
@@ -118,10 +118,21 @@ static bool read_number(struct s3_request *s, struct part *p)
 
 /* ---- UploadPart ---- */
 
+/* An upload made without an algorithm becomes an object with CRC64NVME, whatever its parts were sent with (AWS). */
+static bool add_crc64(struct s3_request *s, Pb__Part *row)
+{
+    if (!s->body.also_crc64 || s->body.kind == CHECKSUM_CRC64NVME)
+        return true;
+    Pb__Checksum *c = s3_checksum_row(s, CHECKSUM_CRC64NVME, s->body.crc64, false);
+    if (c)
+        row->checksums[row->n_checksums++] = c;
+    return c != NULL;
+}
+
 static void on_body(struct s3_request *s, enum s3_error e)
 {
     struct part *p = s->state;
-    if (e == S3_OK && !describe_part(s, p->row, s->body.md5, s->body.kind, s->body.value))
+    if (e == S3_OK && (!describe_part(s, p->row, s->body.md5, s->body.kind, s->body.value) || !add_crc64(s, p->row)))
         e = S3_InternalError;
     if (e == S3_OK)
         commit(s, s->body.result);
@@ -133,6 +144,7 @@ static void on_upload(struct s3_request *s, struct s3_upload *u)
 {
     struct checksum_want want;
     enum s3_error e = checksum_wanted(s->r, &want);
+    s->body.also_crc64 = u->row->checksum_kind == CHECKSUM_NONE;
     if (e == S3_OK && want.kind != CHECKSUM_NONE && u->row->checksum_kind != CHECKSUM_NONE &&
         want.kind != s3_upload_kind(u->row)) {
         s3_fail_text(s, S3_InvalidRequest,

@@ -226,6 +226,16 @@ def parts_and_their_checksums():
         d.equal("touched", (touched["Metadata"], touched["ETag"], sha256(touched["Body"].read())), ({"t": "1"}, done["ETag"], sha256(one + two)))
         plain = c.copy_object(Bucket=BUCKET, Key="plain", CopySource=f"{BUCKET}/k")
         d.equal("a copy is one part", plain["CopyObjectResult"]["ETag"], '"' + hashlib.md5(one + two).hexdigest() + '"')
+        upload = {**where, "UploadId": c.create_multipart_upload(**where)["UploadId"]}  # no algorithm: CRC64NVME, as on AWS
+        parts = [{"PartNumber": n, "ETag": c.upload_part(**upload, PartNumber=n, Body=body, **kw)["ETag"]}
+                 for n, body, kw in ((1, one, {"ChecksumAlgorithm": "CRC32"}), (2, two, {}))]
+        c.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+        told = c.head_object(**where, ChecksumMode="ENABLED")["ResponseMetadata"]["HTTPHeaders"]
+        c.put_object(Bucket=BUCKET, Key="whole", Body=one + two)
+        once = c.head_object(Bucket=BUCKET, Key="whole", ChecksumMode="ENABLED")["ResponseMetadata"]["HTTPHeaders"]
+        if "x-amz-checksum-crc64nvme" in once:  # the newest SDKs send CRC32 with this PUT
+            d.equal("CRC64NVME of mixed parts", told.get("x-amz-checksum-crc64nvme"), once["x-amz-checksum-crc64nvme"])
+        d.equal("its type", told.get("x-amz-checksum-type"), "FULL_OBJECT")
         upload = {**where, "UploadId": c.create_multipart_upload(**where)["UploadId"]}
         for rng, want in (("bytes=0-5243880", ("InvalidArgument", 400)), ("bytes=5-", ("InvalidArgument", 400)), ("bytes=0-9", ("OK", 200))):
             d.equal(rng, answer(c.upload_part_copy, **upload, PartNumber=1, CopySource=f"{BUCKET}/k", CopySourceRange=rng), want)
