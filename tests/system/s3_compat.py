@@ -288,6 +288,61 @@ def forms_of_browsers():
         d.end()
 
 
+def client_of(server, creator):
+    import boto3
+    from botocore.config import Config
+    key = server.control("POST", f"/v1/creators/{creator['id']}/keys", {})
+    client = boto3.client("s3", endpoint_url=server.endpoint, region_name="us-east-1", aws_access_key_id=key["access_key"],
+                          aws_secret_access_key=key["secret_key"], config=Config(retries={"max_attempts": 1}, signature_version="s3v4"))
+    return client, key["access_key"]
+
+
+def creators_are_apart():
+    with serving() as s:
+        root, d = boto3_client(s), Deviations()
+        ann, bob = (s.control("POST", "/v1/creators", {"name": name}) for name in ("Ann", "Bob"))
+        (a, _), (b, b_key) = client_of(s, ann), client_of(s, bob)
+        a.create_bucket(Bucket="ann-bucket")
+        b.create_bucket(Bucket="bob-bucket")
+        a.put_object(Bucket="ann-bucket", Key="k", Body=b"ann's")
+        upload = a.create_multipart_upload(Bucket="ann-bucket", Key="m")["UploadId"]
+        b.put_object(Bucket="bob-bucket", Key="k", Body=b"bob's")
+        into = b.create_multipart_upload(Bucket="bob-bucket", Key="m")["UploadId"]
+        where = {"Bucket": "ann-bucket", "Key": "k"}
+        attempts = (
+            (b.get_object, where), (b.head_object, where), (b.put_object, {**where, "Body": b""}), (b.delete_object, where),
+            (b.list_objects_v2, {"Bucket": "ann-bucket"}), (b.head_bucket, {"Bucket": "ann-bucket"}), (b.delete_bucket, {"Bucket": "ann-bucket"}),
+            (b.delete_objects, {"Bucket": "ann-bucket", "Delete": {"Objects": [{"Key": "k"}]}}),
+            (b.copy_object, {"Bucket": "bob-bucket", "Key": "stolen", "CopySource": "ann-bucket/k"}),
+            (b.copy_object, {**where, "CopySource": "bob-bucket/k"}),
+            (b.upload_part_copy, {"Bucket": "bob-bucket", "Key": "m", "UploadId": into, "PartNumber": 1, "CopySource": "ann-bucket/k"}),
+            (b.upload_part, {"Bucket": "ann-bucket", "Key": "m", "UploadId": upload, "PartNumber": 1, "Body": b""}),
+            (b.list_parts, {"Bucket": "ann-bucket", "Key": "m", "UploadId": upload}),
+            (b.abort_multipart_upload, {"Bucket": "ann-bucket", "Key": "m", "UploadId": upload}),
+            (b.complete_multipart_upload, {"Bucket": "ann-bucket", "Key": "m", "UploadId": upload,
+                                           "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": "0"}]}}),
+            (b.get_object_tagging, where), (b.put_object_tagging, {**where, "Tagging": {"TagSet": []}}), (b.get_object_acl, where))
+        for call, kwargs in attempts:
+            code, status = answer(call, **kwargs)
+            d.equal(f"Bob's {call.__name__}", (code in ("AccessDenied", "403"), status), (True, 403))
+        d.equal("Bob takes Ann's name", answer(b.create_bucket, Bucket="ann-bucket"), ("BucketAlreadyExists", 409))
+        d.equal("Bob's buckets", [x["Name"] for x in b.list_buckets()["Buckets"]], ["bob-bucket"])
+        d.equal("root's buckets", [x["Name"] for x in root.list_buckets()["Buckets"]], ["ann-bucket", "bob-bucket"])
+        form = b.generate_presigned_post("ann-bucket", "posted")
+        boundary, body = "X", b""
+        for name, value in form["fields"].items():
+            body += f'--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        body += b'--X\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nx\r\n--X--\r\n'
+        status, _, text = s.request("POST", "/ann-bucket", body, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
+        d.equal("Bob's form", (status, b"<Code>AccessDenied</Code>" in text), (403, True))
+        s.control("PUT", f"/v1/creators/{bob['id']}/keys/{b_key}/buckets/ann-bucket", {"rights": ["read"]})
+        d.equal("Bob may read", b.get_object(**where)["Body"].read(), b"ann's")
+        d.equal("and copy from it", answer(b.copy_object, Bucket="bob-bucket", Key="c", CopySource="ann-bucket/k"), ("OK", 200))
+        d.equal("but not write", answer(b.put_object, **where, Body=b""), ("AccessDenied", 403))
+        d.equal("what is there", (a.get_object(**where)["Body"].read(), len(a.list_objects_v2(Bucket="ann-bucket")["Contents"])), (b"ann's", 1))
+        d.end()
+
+
 def a_connection_goes_on_after_any_answer():
     """botocore asks for 100 Continue with every PUT, also an empty or a refused one; what follows on the connection must not
     be taken for something else."""
@@ -311,4 +366,4 @@ def a_connection_goes_on_after_any_answer():
 if __name__ == "__main__":
     os.environ.setdefault("TZ", "UTC")
     main(listings_at_odd_delimiters, what_is_not_there, descriptions_and_tags, copies, parts_and_their_checksums, forms_of_browsers,
-         a_connection_goes_on_after_any_answer)
+         creators_are_apart, a_connection_goes_on_after_any_answer)
