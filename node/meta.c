@@ -200,9 +200,15 @@ static void group_judge(struct work_req *work)
     struct meta *m = container_of(g, struct meta, group);
     struct meta_op op = {
         .view = &g->view, .scratch = &g->scratch, .now_ms = g->now_ms, .gc_delay_ms = m->conf.gc_delay_ms};
+    g->full = meta_space_low(m);
     while (g->rpcs.count > 0 && g->view.batch.ops.len < META_GROUP_BYTES) {
         struct rpc *r = meta_queue_take(&g->rpcs);
-        judge_write(g, &op, r);
+        if (g->full && meta_space_grows(r)) {
+            r->status = -ENOSPC;
+            r->rep = NULL;
+        } else {
+            judge_write(g, &op, r);
+        }
         meta_queue_add(&g->judged, r);
         arena_fini(&g->scratch);
     }
@@ -246,6 +252,9 @@ static void group_start(struct meta *m)
     arena_init(&g->scratch, META_SCRATCH_BYTES);
     g->view.counters = m->counters;
     g->now_ms = now_ms(m);
+    g->watched = 0;
+    for (unsigned i = 0; i < m->replica_count; i++)
+        g->watched |= m->replicas[i].failed || m->replicas[i].state != META_COPY_GOOD ? 0 : 1U << i;
     g->err = 0;
     group_work(m, META_JUDGE, group_judge);
 }

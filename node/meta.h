@@ -12,6 +12,7 @@
  * Limits: META_* below. Errors: err.h; rpc outcomes as rpc.h lists them.
  *   E_QUORUM: too few replicas are in sync to take a write (reads go on). A write that was under way then has an
  *   unknown outcome.
+ *   -ENOSPC: a drive of a replica has little room left, so what grows is refused (deletes, aborts and gc go on).
  *   E_UNAVAILABLE: the queue is full, or no replica can be opened; it is tried again by itself.
  *   -EINVAL, E_LIMIT: the caller broke the contract (empty or over-long key, inlined part, too many rows).
  * Durable: a change is on every in-sync replica's stable storage before its callback runs with status >= 0.

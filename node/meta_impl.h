@@ -46,7 +46,9 @@ struct meta_group {
     struct metalog_entry entry;
     unsigned appends_out;
     uint64_t now_ms, seq, epoch;
-    int err; /* of the group as a whole */
+    uint32_t watched; /* replicas whose space counts, a bit each */
+    bool full;        /* what grows is refused */
+    int err;          /* of the group as a whole */
 };
 
 /* A change of configuration: a promise to every register, then the configuration to every register. */
@@ -72,7 +74,7 @@ struct meta_gc {
     size_t extent_count;
     Pb__Upload *expired[META_EXPIRED];
     size_t expired_count, expired_at;
-    bool more; /* another round at once */
+    bool more;        /* another round at once */
     bool expiry_more; /* the look for unfinished uploads has not come to the end */
     bool under_way;
     int err;
@@ -139,6 +141,10 @@ int meta_start_again(struct meta *m, char *why, size_t why_cap); /* closes the r
 void meta_restart_want(struct meta *m); /* something has failed */
 void meta_restart_advance(struct meta *m);
 bool meta_restart_close(struct meta *m); /* true when nothing of it is under way */
+
+/* meta_space.c. Thread: any */
+bool meta_space_low(const struct meta *m);  /* a drive that the group is written to has little room left */
+bool meta_space_grows(const struct rpc *r); /* refused then: -ENOSPC */
 
 /* meta_start.c: opens the replicas, chooses, fills, makes the first configuration; blocking. */
 int meta_start(struct meta *m, char *why, size_t why_cap);

@@ -206,6 +206,18 @@ static int empty_check(struct meta_replica *r, char *why, size_t why_cap)
     return 0;
 }
 
+/* A copy on a full drive is left as it is. */
+static int space_check(struct meta_replica *r)
+{
+    char why[sizeof r->why];
+    int err = meta_space_start(r->conf->disk, r->dir, why, sizeof why);
+    if (err) {
+        meta_replica_bad(r, err, "space");
+        snprintf(r->why, sizeof r->why, "%s", why);
+    }
+    return err;
+}
+
 int meta_replica_open(struct meta_replica *r, const struct meta_conf *conf, unsigned number, struct arena *a, char *why,
                       size_t why_cap)
 {
@@ -222,6 +234,8 @@ int meta_replica_open(struct meta_replica *r, const struct meta_conf *conf, unsi
         return part_failed(r, err < 0 ? err : E_CORRUPT, "the register", why, why_cap);
     if (!r->config)
         return empty_check(r, why, why_cap);
+    if (space_check(r))
+        return 0;
     r->state = META_COPY_GOOD;
     err = kv_open(r, false, detail, sizeof detail);
     if (!err)
@@ -373,7 +387,9 @@ static int rows_copy(struct meta_replica *r, struct kv_iter *it, struct kv_batch
 int meta_replica_fill(struct meta_replica *r, struct meta_replica *from)
 {
     struct kv_batch b;
-    int err = kv_open_empty(r);
+    int err = space_check(r);
+    if (!err)
+        err = kv_open_empty(r);
     if (err)
         return err;
     struct kv_iter *it = from->kv->ops->iter(from->kv);
@@ -453,6 +469,11 @@ int meta_replica_create(struct meta_replica *r, char *why, size_t why_cap)
     if (!r->reg) {
         snprintf(why, why_cap, "%s: %s", r->dir, r->why);
         return r->err;
+    }
+    int full = space_check(r);
+    if (full) {
+        snprintf(why, why_cap, "%s: %s", r->dir, r->why);
+        return full;
     }
     if (r->log)
         metalog_file_close(r->log);

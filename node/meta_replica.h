@@ -51,6 +51,8 @@ int meta_replica_open(struct meta_replica *r, const struct meta_conf *conf, unsi
 /* Makes an empty copy where nothing (or an interrupted creation) is. */
 int meta_replica_create(struct meta_replica *r, char *why, size_t why_cap);
 void meta_replica_close(struct meta_replica *r); /* database made durable first */
+/* meta_space.c: -ENOSPC and why when a database in dir had no room to open in (RocksDB would abort). Thread: any */
+int meta_space_start(struct disk *disk, const char *dir, char *why, size_t why_cap);
 void meta_replica_bad(struct meta_replica *r, int err, const char *what);
 
 /* The last entry it holds, applied or only logged. */

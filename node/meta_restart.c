@@ -21,7 +21,10 @@ static int probe(struct meta *m, const char *dir)
     int n = snprintf(path, sizeof path, "%s/probe.tmp", dir);
     if (n < 0 || (size_t)n >= sizeof path)
         return -ENAMETOOLONG;
-    int err = d->ops->open(d, path, DISK_CREATE | DISK_DIRECT, &f);
+    char why[128];
+    int err = meta_space_start(d, dir, why, sizeof why);
+    if (!err)
+        err = d->ops->open(d, path, DISK_CREATE | DISK_DIRECT, &f);
     if (err)
         return err;
     err = d->ops->zero(d, f, 0, PROBE_BYTES);

@@ -185,6 +185,24 @@ static int create(struct start *s)
 
 /* ---- choosing and filling ---- */
 
+/* Nothing is wrong with copies that only had no room to be opened in. */
+static int full_check(struct start *s)
+{
+    unsigned full = 0, good = 0;
+    for (unsigned i = 0; i < s->m->replica_count; i++) {
+        const struct meta_replica *r = &s->m->replicas[i];
+        good += r->state == META_COPY_GOOD;
+        if (r->state != META_COPY_BAD || r->err != -ENOSPC)
+            continue;
+        full++;
+        snprintf(s->why, s->why_cap, "%s: %s; make room there and start again", r->dir, r->why);
+    }
+    return full > 0 && good + full >= metalog_majority((unsigned)s->newest->n_members) &&
+                   good < metalog_majority((unsigned)s->newest->n_members)
+               ? -ENOSPC
+               : 0;
+}
+
 static int choose(struct start *s)
 {
     struct meta *m = s->m;
@@ -264,7 +282,7 @@ static void catch_up_all(struct start *s)
     struct meta *m = s->m;
     for (unsigned i = 0; i < m->replica_count; i++) {
         struct meta_replica *r = &m->replicas[i];
-        if (r == s->chosen || !r->reg)
+        if (r == s->chosen || !r->reg || (r->state == META_COPY_BAD && r->err == -ENOSPC))
             continue;
         int err = catch_up(s, r);
         if (err)
@@ -427,6 +445,8 @@ int meta_start(struct meta *m, char *why, size_t why_cap)
             m->replicas[i].config = m->config;
     } else {
         err = majority_check(&s);
+        if (!err)
+            err = full_check(&s);
         if (!err)
             err = choose_and_replay(&s);
         if (!err) {

@@ -13,6 +13,8 @@ struct disk_fault {
     uint64_t left;
     int err;
     bool sticky, hit;
+    const char *space_word;
+    uint64_t free_bytes;
     const char *held_word; /* of the loop */
     struct disk_req *held;
 };
@@ -137,6 +139,16 @@ static int fault_zero(struct disk *d, struct disk_file *f, uint64_t from, uint64
 
 static int fault_space(struct disk *d, const char *dir, uint64_t *ret_free_bytes, uint64_t *ret_total_bytes)
 {
+    struct disk_fault *f = fault_of(d);
+    pthread_mutex_lock(&f->mutex);
+    bool told = f->space_word && strstr(dir, f->space_word);
+    if (told) {
+        *ret_free_bytes = f->free_bytes;
+        *ret_total_bytes = 1024 * GIB;
+    }
+    pthread_mutex_unlock(&f->mutex);
+    if (told)
+        return 0;
     return fault_of(d)->below->ops->space(fault_of(d)->below, dir, ret_free_bytes, ret_total_bytes);
 }
 
@@ -187,6 +199,14 @@ void disk_fault_set(struct disk_fault *d, const char *word, uint64_t nth, int er
     d->err = err;
     d->sticky = sticky;
     d->hit = false;
+    pthread_mutex_unlock(&d->mutex);
+}
+
+void disk_fault_space(struct disk_fault *d, const char *word, uint64_t free_bytes)
+{
+    pthread_mutex_lock(&d->mutex);
+    d->space_word = word;
+    d->free_bytes = free_bytes;
     pthread_mutex_unlock(&d->mutex);
 }
 

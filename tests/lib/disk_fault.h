@@ -11,6 +11,8 @@ int disk_fault_create(struct loop *loop, struct disk *below, struct disk_fault *
 struct disk *disk_fault_disk(struct disk_fault *d);
 /* nth: from 1; 0: nothing fails. word: borrowed. sticky: every call from the n-th on. */
 void disk_fault_set(struct disk_fault *d, const char *word, uint64_t nth, int err, bool sticky);
+/* Folders whose path holds the word say that so much is free (of a TiB); NULL: what is true. */
+void disk_fault_space(struct disk_fault *d, const char *word, uint64_t free_bytes);
 /* Asynchronous requests on paths that hold the word come to nothing until the release, which hands them on. Loop. */
 void disk_fault_hold(struct disk_fault *d, const char *word);
 bool disk_fault_holding(const struct disk_fault *d); /* a request has come and is held */
