@@ -101,7 +101,7 @@ Test(meta_faults, one_drive_of_three_may_die_at_any_call)
     static const bool sticky[] = {true, false};
     for (size_t k = 0; k < ARRAY_LEN(sticky); k++) {
         bool hit = true;
-        for (uint64_t n = 1; hit; n += n < 8 ? 1 : 3) {
+        for (uint64_t n = 1; hit; n += n < 6 ? 1 : 5) {
             struct known known[KEYS] = {0};
             unsigned good = 0;
             begin(3);
@@ -182,7 +182,7 @@ Test(meta_faults, a_start_may_fail_at_any_call)
 Test(meta_faults, a_creation_may_fail_at_any_call_and_begins_again)
 {
     bool hit = true;
-    for (uint64_t n = 1; hit; n += n < 20 ? 1 : 5) {
+    for (uint64_t n = 1; hit; n += n < 12 ? 1 : 7) {
         begin(3);
         disk_fault_set(faults, "/", n, -ENOSPC, true);
         int err = meta_fixture_open(&f);
@@ -345,7 +345,7 @@ Test(meta_faults, a_database_may_fail_at_any_call)
     static const unsigned replicas[] = {1, 3};
     for (size_t k = 0; k < ARRAY_LEN(replicas); k++) {
         bool pending = false;
-        for (uint64_t n = 1; !pending; n += n < 20 ? 1 : 7) {
+        for (uint64_t n = 1; !pending; n += n < 10 ? 1 : 9) {
             struct known known[KEYS] = {0};
             unsigned good = 0;
             begin(replicas[k]);
