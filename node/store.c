@@ -73,6 +73,7 @@ static int store_init(struct store *s, const struct store_conf *conf)
     s->flight_last = &s->flight_first;
     s->idle.cb = store_idle_timer;
     s->flush.timer.cb = store_flush_timer;
+    s->compact_timer.cb = store_compact_timer;
     s->next_seq = s->next_number = 1;
     kv_batch_init(&s->flush.batch);
     kv_batch_init(&s->flush.extra);
@@ -162,6 +163,7 @@ void store_close(struct store *s, void (*cb)(void *ctx), void *ctx)
     s->close_flush.cb = close_flushed;
     loop_timer_stop(s->conf.loop, &s->idle);
     loop_timer_stop(s->conf.loop, &s->flush.timer);
+    loop_timer_stop(s->conf.loop, &s->compact_timer);
     s->ops++;
     s->close_post.cb = close_begin;
     loop_post(s->conf.loop, &s->close_post);

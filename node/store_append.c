@@ -204,14 +204,17 @@ static struct store_append *flight_pop(struct store *s)
 static void flight_fail(struct store *s)
 {
     struct store_segment *seg = s->active;
+    struct store_append *a = s->flight_first;
     int err = -EIO;
-    for (struct store_append *a = s->flight_first; a; a = a->next)
-        err = a->status ? a->status : err;
+    for (const struct store_append *f = a; f; f = f->next)
+        err = f->status ? f->status : err;
+    s->flight_first = NULL; /* before any callback: one may lead to a placement in the next segment */
+    s->flight_last = &s->flight_first;
     seg->tail = s->synced_to; /* what lies behind is nobody's */
     seg->sealed = true;
     seg->changed = true;
-    while (s->flight_first) {
-        struct store_append *a = flight_pop(s);
+    for (struct store_append *next; a; a = next) {
+        next = a->next;
         a->status = err;
         a->cb(a);
     }

@@ -417,5 +417,4 @@ void store_flush_timer(struct loop_timer *t)
     struct store *s = container_of(t, struct store, flush.timer);
     if (!s->flush.busy)
         flush_start(s, false);
-    store_compact_look(s);
 }

@@ -40,8 +40,8 @@ static void compact_end(struct store_compact *c, int err)
                   (unsigned long long)seg->number, log_quote(str_c(err_text(err))));
     if (err) {
         c->not_before_ns = loop_now_ns(s->conf.loop) + STORE_RETRY_NS;
-        if (s->closing == STORE_RUNS && !loop_timer_armed(&s->flush.timer))
-            loop_timer_start(s->conf.loop, &s->flush.timer, STORE_RETRY_NS); /* which looks again */
+        if (s->closing == STORE_RUNS)
+            loop_timer_start(s->conf.loop, &s->compact_timer, STORE_RETRY_NS);
     }
     store_segment_unref(s, seg);
     if (err == 0)
@@ -354,6 +354,11 @@ void store_compact_retry(struct store *s)
         compact_end(c, -ECANCELED);
     else
         compact_judge(c);
+}
+
+void store_compact_timer(struct loop_timer *t)
+{
+    store_compact_look(container_of(t, struct store, compact_timer));
 }
 
 static struct store_segment *compact_choose(struct store *s)

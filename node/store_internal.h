@@ -131,6 +131,7 @@ struct store {
     struct store_prepare prepare;
     struct store_flush flush;
     struct store_compact compact;
+    struct loop_timer compact_timer; /* after a failure */
     struct store_delete *delete_waiting; /* for writes of the same fragments */
 
     struct store_bad *bad;
@@ -211,3 +212,4 @@ int store_recover(struct store *s, char *why, size_t why_cap);
 /* store_compact.c */
 void store_compact_look(struct store *s); /* starts one when a segment has enough dead bytes */
 void store_compact_retry(struct store *s);
+void store_compact_timer(struct loop_timer *t);

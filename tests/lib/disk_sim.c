@@ -38,6 +38,7 @@ struct disk_sim {
     pthread_mutex_t lock;
     uint64_t random, capacity;
     uint64_t fail_in;
+    bool fail_stays, failed;
     int fail_err;
     unsigned fail_kinds;
     struct sim_file **files;
@@ -86,6 +87,8 @@ static int call_fails(struct disk_sim *s, enum disk_sim_call kind)
 {
     if (s->fail_in == 0 || !(s->fail_kinds & 1u << kind) || --s->fail_in > 0)
         return 0;
+    s->fail_in = s->fail_stays ? 1 : 0;
+    s->failed = true;
     return s->fail_err;
 }
 
@@ -383,6 +386,7 @@ static void deliver(struct loop_post *post)
 static void sim_submit(struct disk *d, struct disk_req *r)
 {
     struct disk_sim *s = sim_of(d);
+    assert(r->file);
     pthread_mutex_lock(&s->lock);
     r->result_bytes = r->wanted_bytes = 0;
     for (unsigned i = 0; i < r->iov_count; i++)
@@ -464,17 +468,32 @@ void disk_sim_capacity(struct disk_sim *s, uint64_t bytes)
     s->capacity = bytes;
 }
 
-void disk_sim_fail_nth(struct disk_sim *s, uint64_t n, int err)
+static void fail_set(struct disk_sim *s, uint64_t n, int err, bool stays)
 {
     pthread_mutex_lock(&s->lock);
     s->fail_in = n;
     s->fail_err = err;
+    s->fail_stays = stays;
+    s->failed = false;
     pthread_mutex_unlock(&s->lock);
 }
 
-bool disk_sim_fail_pending(const struct disk_sim *s)
+void disk_sim_fail_nth(struct disk_sim *s, uint64_t n, int err)
 {
-    return s->fail_in > 0;
+    fail_set(s, n, err, false);
+}
+
+void disk_sim_fail_from(struct disk_sim *s, uint64_t n, int err)
+{
+    fail_set(s, n, err, true);
+}
+
+bool disk_sim_fail_pending(struct disk_sim *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool pending = s->fail_in > 0 && !s->failed;
+    pthread_mutex_unlock(&s->lock);
+    return pending;
 }
 
 void disk_sim_fail_kinds(struct disk_sim *s, unsigned kinds)

@@ -18,7 +18,9 @@ void disk_sim_capacity(struct disk_sim *s, uint64_t bytes); /* file bytes that f
  * blocking ones except size, close and space. A failed write may have written some sectors; after a failed sync what it
  * should have covered stays unstable for ever, while later syncs succeed (as Linux does). */
 void disk_sim_fail_nth(struct disk_sim *s, uint64_t n, int err);
-bool disk_sim_fail_pending(const struct disk_sim *s);
+/* From the n-th call on every one fails, until disk_sim_fail_nth(s, 0, 0): a drive that dies. */
+void disk_sim_fail_from(struct disk_sim *s, uint64_t n, int err);
+bool disk_sim_fail_pending(struct disk_sim *s); /* the chosen call has not come yet */
 /* Only calls of these kinds are counted: bits 1 << enum disk_sim_call. Default: all. */
 enum disk_sim_call { SIM_OPEN, SIM_READ, SIM_WRITE, SIM_SYNC, SIM_RENAME, SIM_UNLINK, SIM_LIST };
 void disk_sim_fail_kinds(struct disk_sim *s, unsigned kinds);

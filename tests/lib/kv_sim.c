@@ -196,3 +196,8 @@ void kv_sim_fail_nth(struct kv *kv, uint64_t n, int err)
 {
     kv_mem_fail_nth(sim_of(kv)->mem, n, err);
 }
+
+bool kv_sim_fail_pending(struct kv *kv)
+{
+    return kv_mem_fail_pending(sim_of(kv)->mem);
+}

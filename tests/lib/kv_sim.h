@@ -15,3 +15,4 @@ int kv_sim_cut(struct kv *kv, size_t steps, bool keep_all, uint64_t seed, struct
 int kv_sim_cut_hole(struct kv *kv, size_t steps, uint64_t seed, struct kv **ret_kv);
 /* The n-th call from now fails; as kv_mem_fail_nth. */
 void kv_sim_fail_nth(struct kv *kv, uint64_t n, int err);
+bool kv_sim_fail_pending(struct kv *kv);

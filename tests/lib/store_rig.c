@@ -148,8 +148,8 @@ void store_rig_settle(struct store_rig *r, unsigned ms)
     uint64_t end = loop_now_ns(r->loop) + ms * MS_NS;
     while (loop_now_ns(r->loop) < end) {
         if (r->clock)
-            r->clock->mono_now_ns += 5 * MS_NS;
-        for (unsigned i = 0; r->clock && i < 20; i++) {
+            r->clock->mono_now_ns += 10 * MS_NS;
+        for (unsigned i = 0; r->clock && i < 8; i++) {
             usleep(20); /* the threads' turn */
             loop_turn(r->loop);
         }
