@@ -6,8 +6,13 @@
 #pragma once
 #include "gateway-s3/gateway.h"
 
+/* Bodies that are read whole before they are understood, all together; past it SlowDown. The buffers may hold as much
+ * again while they grow. */
+#define GATEWAY_MEMORY_MAX (128 * MIB)
+
 struct gateway {
     unsigned live; /* requests */
+    uint64_t memory_bytes; /* bodies held whole (XML), of all requests: at most GATEWAY_MEMORY_MAX */
     void (*drained)(void *ctx);
     void *drained_ctx;
     struct loop_post drained_post;

@@ -167,8 +167,9 @@ static void disposition_header(struct media *m)
     struct str said = stored(m->object, "content-disposition");
     if (m->check.token.audience == TOKEN_DOWNLOAD) {
         struct str name = uri_encode(&m->arena, last_segment(m->check.path), false);
-        http_headers_addf(m->r, &m->headers, "Content-Disposition", "attachment; filename*=UTF-8''" STR_FMT,
-                          STR_ARG(name));
+        /* Up to three bytes a byte of the key: more than http_headers_addf formats. */
+        char *text = arena_printf(&m->arena, "attachment; filename*=UTF-8''" STR_FMT, STR_ARG(name));
+        http_headers_add(m->r, &m->headers, "Content-Disposition", text ? str_c(text) : STR("attachment"));
     } else if (said.p) {
         http_headers_add(m->r, &m->headers, "Content-Disposition", said);
     }

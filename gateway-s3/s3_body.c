@@ -146,14 +146,21 @@ static enum s3_error decode(struct s3_body *b, const uint8_t *in, size_t *in_len
     return e;
 }
 
-static enum s3_error step_memory(struct s3_body *b, const uint8_t *in, size_t *in_len)
+static enum s3_error step_memory(struct s3_request *s, const uint8_t *in, size_t *in_len)
 {
+    struct s3_body *b = &s->body;
     uint8_t out[DECODE_STEP];
     size_t out_len = sizeof out;
     enum s3_error e = decode(b, in, in_len, out, &out_len);
-    if (e == S3_OK)
-        sbuf_add(&b->memory, out, out_len);
-    return e == S3_OK && b->memory.err ? S3_InternalError : e;
+    if (e != S3_OK)
+        return e;
+    if (s->g->memory_bytes + out_len > GATEWAY_MEMORY_MAX)
+        return S3_SlowDown;
+    sbuf_add(&b->memory, out, out_len);
+    if (b->memory.err)
+        return S3_InternalError;
+    s->g->memory_bytes += out_len;
+    return S3_OK;
 }
 
 static enum s3_error step_write(struct s3_request *s, const uint8_t *in, size_t *in_len)
@@ -182,7 +189,7 @@ static size_t on_data(struct http_req *r, const uint8_t *p, size_t n)
     s3_enter(s);
     while (used < n && !b->ended) {
         size_t take = n - used;
-        enum s3_error e = b->write ? step_write(s, p + used, &take) : step_memory(b, p + used, &take);
+        enum s3_error e = b->write ? step_write(s, p + used, &take) : step_memory(s, p + used, &take);
         if (e != S3_OK) {
             finish(s, e);
             used = n;
@@ -326,6 +333,12 @@ void s3_body_settled(struct s3_request *s, int status)
     s->body.committed = status <= 0;
 }
 
+void s3_body_forget(struct s3_request *s)
+{
+    s->g->memory_bytes -= s->body.memory.len;
+    sbuf_fini(&s->body.memory);
+}
+
 void s3_body_fini(struct s3_request *s)
 {
     struct s3_body *b = &s->body;
@@ -336,5 +349,5 @@ void s3_body_fini(struct s3_request *s)
     if (b->chunk)
         awschunk_fini(b->chunk);
     free(b->chunk);
-    sbuf_fini(&b->memory);
+    s3_body_forget(s);
 }

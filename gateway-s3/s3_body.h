@@ -50,6 +50,7 @@ void s3_body_form_end(struct s3_request *s);
 /* The metadata change that names the write has been answered (an outcome, or 0), or its fate is unknown (< 0): only a
  * clear refusal gives the fragments back at once; otherwise gc decides by the write id. */
 void s3_body_settled(struct s3_request *s, int status);
+void s3_body_forget(struct s3_request *s); /* the memory is understood and no longer needed */
 void s3_body_fini(struct s3_request *s);
 
 /* A tapped write for those who have no body (copies). Set is owned by the write from then on and freed after it. */

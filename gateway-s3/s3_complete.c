@@ -299,7 +299,7 @@ static enum s3_error read_document(struct s3_request *s, struct complete *c)
             return S3_InvalidPartOrder;
         c->req.n_parts++;
     }
-    sbuf_fini(&s->body.memory);
+    s3_body_forget(s);
     return c->req.n_parts ? S3_OK : S3_MalformedXML;
 }
 

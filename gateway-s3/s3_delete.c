@@ -128,6 +128,8 @@ static void read_entry(struct s3_request *s, const struct xml_node *n, struct en
         e->etag = (struct str){etag.p + 1, etag.len - 2};
     if (e->key.len > S3_KEY_MAX)
         e->error = S3_KeyTooLongError;
+    else if (etag.p && e->etag.len == 0) /* no object's ETag: never "without a condition" */
+        e->error = S3_PreconditionFailed;
     else if (version.len && !str_eq(version, STR("null")))
         e->error = S3_NoSuchVersion;
     else if (xml_child(n, "LastModifiedTime") || xml_child(n, "Size"))

@@ -82,9 +82,8 @@ static enum s3_error header_line(struct s3_form *f)
         f->name = lower(f->arena, field);
         if (file.p)
             f->file_name = arena_str(f->arena, file);
-    } else if (str_ieq(name, STR("Content-Type"))) {
-        f->file_type = arena_str(f->arena, value);
     }
+    /* A part's own Content-Type is not judged by any policy, so it is not taken: a field of that name is. */
     return S3_OK;
 }
 
@@ -99,7 +98,7 @@ static enum s3_error headers_end(struct s3_form *f)
         f->state = IN_FILE;
         f->in_file = true;
     } else {
-        f->file_name = f->file_type = STR_NONE;
+        f->file_name = STR_NONE;
     }
     return S3_OK;
 }
@@ -122,6 +121,10 @@ static enum s3_error field_end(struct s3_form *f)
 {
     if (f->count == S3_FORM_FIELDS || f->value.err)
         return fail(f, S3_MaxPostPreDataLengthExceeded);
+    /* A second field of a name would let the policy judge one and the upload use the other. */
+    for (unsigned i = 0; i < f->count; i++)
+        if (str_eq(f->fields[i].name, f->name))
+            return fail(f, S3_MalformedPOSTRequest);
     struct str value = arena_str(f->arena, (struct str){f->value.p, f->value.len});
     if (!value.p)
         return fail(f, S3_InternalError);

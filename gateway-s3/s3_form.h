@@ -21,7 +21,7 @@ struct s3_form_field {
 struct s3_form {
     struct s3_form_field fields[S3_FORM_FIELDS];
     unsigned count;
-    struct str file_name, file_type; /* p NULL: not given */
+    struct str file_name; /* p NULL: not given */
     bool in_file;                    /* the head is complete: what comes out are the file's bytes */
     bool done;                       /* the file has ended */
     /* private */

@@ -177,6 +177,17 @@ static bool policy_holds(struct s3_request *s, struct post *p)
     return false;
 }
 
+/* A field that becomes a header must be one by its name, too (RFC 9110, 5.1: a token). */
+static bool name_ok(struct str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.p[i];
+        if (c <= 0x20 || c >= 0x7F || strchr("\"(),/:;<=>?@[\\]{}", c))
+            return false;
+    }
+    return name.len > 0;
+}
+
 static bool value_ok(struct str v)
 {
     for (size_t i = 0; i < v.len; i++)
@@ -190,7 +201,6 @@ static bool fields_to_headers(struct s3_request *s, struct post *p)
 {
     struct http_header *h = arena_alloc(&s->arena, (p->form.count + 1) * sizeof *h);
     size_t n = 0;
-    bool typed = false;
     if (!h) {
         refuse(s, S3_InternalError);
         return false;
@@ -198,16 +208,13 @@ static bool fields_to_headers(struct s3_request *s, struct post *p)
     for (unsigned i = 0; i < p->form.count; i++) {
         struct s3_form_field f = p->form.fields[i];
         bool acl = str_eq(f.name, STR("acl"));
-        if (!value_ok(f.value) || str_eq(f.name, STR("tagging"))) {
+        if (!name_ok(f.name) || !value_ok(f.value) || str_eq(f.name, STR("tagging"))) {
             s->body.ended = true;
             s3_invalid_argument(s, s3_text(s, f.name), f.value, "The form has a field that is not supported");
             return false;
         }
-        typed = typed || str_eq(f.name, STR("content-type"));
         h[n++] = (struct http_header){acl ? STR("x-amz-acl") : f.name, f.value};
     }
-    if (!typed && p->form.file_type.len && value_ok(p->form.file_type))
-        h[n++] = (struct http_header){STR("content-type"), p->form.file_type};
     s->r->headers = h;
     s->r->header_count = n;
     return true;

@@ -60,6 +60,8 @@ struct str s3_route_host(struct str host, struct str domain)
     const char *colon = host.len ? memrchr(host.p, ':', host.len) : NULL;
     if (colon && !memchr(host.p, ']', host.len))
         host.len = (size_t)(colon - host.p);
+    if (host.len && host.p[host.len - 1] == '.') /* a name given as absolute */
+        host.len--;
     if (domain.len == 0 || host.len < domain.len + 2)
         return STR_NONE;
     size_t n = host.len - domain.len - 1;

@@ -265,7 +265,7 @@ def forms_of_browsers():
         status, headers, _ = post()
         got = c.get_object(Bucket=BUCKET, Key="up/a b.txt")
         d.equal("a form", (status, headers["access-control-allow-origin"], got["Body"].read(), got["ContentType"]),
-                (204, "*", b"hello\r\n--world\r\n", "text/plain"))
+                (204, "*", b"hello\r\n--world\r\n", "binary/octet-stream"))
         status, _, text = post(fields={"success_action_status": "201", "Content-Type": "text/css", "x-amz-meta-who": "me"},
                                conditions=[{"success_action_status": "201"}, ["starts-with", "$Content-Type", "text/"], {"x-amz-meta-who": "me"}])
         got = c.head_object(Bucket=BUCKET, Key="up/a b.txt")

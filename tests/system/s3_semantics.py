@@ -72,6 +72,7 @@ def conditional_writes_and_metadata():
         etag = conditional(If_None_Match="*")["ETag"]
         refused("PreconditionFailed", 412, conditional, If_None_Match="*")
         refused("PreconditionFailed", 412, conditional, If_Match='"0"')
+        refused("PreconditionFailed", 412, conditional, If_Match='""')
         conditional(If_Match=etag)
         c.put_object(Bucket="bkt", Key="m", Body=b"x", Metadata={"one": "1", "two": "zwei"}, CacheControl="max-age=5", ContentLanguage="de",
                      ContentDisposition='attachment; filename="x"', ContentEncoding="gzip", ContentType="text/x", Expires="2030-01-01T00:00:00Z")

@@ -70,7 +70,7 @@ Test(s3_form, is_read_however_it_is_cut)
             cr_assert(s3_form_value(&p.form, "empty").p && s3_form_value(&p.form, "empty").len == 0);
             cr_assert(str_eq(s3_form_value(&p.form, "two"), STR("line\r\nline\r\n--x")));
             cr_assert(!s3_form_value(&p.form, "absent").p);
-            cr_assert(str_eq(p.form.file_name, STR("a;b.txt")) && str_eq(p.form.file_type, STR("text/plain")));
+            cr_assert(str_eq(p.form.file_name, STR("a;b.txt")));
             cr_assert(str_eq((struct str){p.file.p, p.file.len}, whole_str), "cut %zu, room %zu: '%.*s'", cut, room,
                       (int)p.file.len, p.file.p);
             drop(&p);
@@ -94,6 +94,8 @@ Test(s3_form, refuses_what_is_none)
         {TYPE, B "\r\n\r\nno name", S3_MalformedPOSTRequest},
         {TYPE, B "\nContent-Disposition: form-data; name=\"a\"\r\n\r\n", S3_MalformedPOSTRequest},
         {TYPE, FIELD("a", "b") B "--\r\n", S3_InvalidArgument},
+        {TYPE, FIELD("key", "a") FIELD("key", "b") FILE_HEAD, S3_MalformedPOSTRequest},
+        {TYPE, FIELD("key", "a") FIELD("KEY", "b") FILE_HEAD, S3_MalformedPOSTRequest},
         {TYPE, FIELD("a", "b") FILE_HEAD "cut off", S3_IncompleteBody},
         {TYPE, FILE_HEAD "cut\r\n------WebKitFormBoundary", S3_IncompleteBody},
     };
@@ -110,7 +112,7 @@ Test(s3_form, stops_at_its_limits)
     struct sbuf many = {0}, large = {0}, line = {0};
     struct parsed p;
     for (int i = 0; i < S3_FORM_FIELDS + 2; i++)
-        sbuf_puts(&many, FIELD("a", "b"));
+        sbuf_printf(&many, FIELD("a%d", "b"), i);
     parse(&p, TYPE, (struct str){many.p, many.len}, SIZE_MAX, 64);
     cr_expect_eq(p.error, S3_MaxPostPreDataLengthExceeded, "fields");
     drop(&p);

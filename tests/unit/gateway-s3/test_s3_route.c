@@ -60,6 +60,7 @@ static const struct row rows[] = {
     {"GET /bucket/%ff" PATH_STYLE, S3_OK, "GetObject", "bucket", "\xff"},
     /* the bucket in the host */
     {"GET /k\nHost: bucket.s3.test:9000", S3_OK, "GetObject", "bucket", "k"},
+    {"GET /k\nHost: bucket.s3.test.:9000", S3_OK, "GetObject", "bucket", "k"},
     {"GET /\nHost: Bucket.S3.Test", S3_OK, "ListObjects", "bucket", ""},
     {"GET /t/token/x\nHost: bucket.s3.test", S3_OK, "GetObject", "bucket", "t/token/x"},
     {"GET /healthz\nHost: bucket.s3.test", S3_OK, "GetObject", "bucket", "healthz"},
