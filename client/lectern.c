@@ -248,8 +248,8 @@ static void call_begin(struct job *j)
     client_call(j->l->client, &c->rpc);
 }
 
-/* A read may be asked for again whatever became of it. A change may not: one that was done and then replaced by somebody
- * else's would be done a second time (the requests carry no id by which the node could tell). */
+/* A read may be asked for again whatever became of it. A change may not: one that was done and then replaced by
+ * somebody else's would be done a second time (the requests carry no id by which the node could tell). */
 static bool repeatable(enum rpc_type type)
 {
     return type == RPC_OBJECT_GET || type == RPC_OBJECT_LIST || type == RPC_BUCKET_GET || type == RPC_BUCKET_LIST ||

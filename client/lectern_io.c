@@ -347,8 +347,8 @@ static int commit(struct lectern_writer *w, struct lectern_stat *ret_stat)
     w->object.etag = w->etag;
     w->committed = true; /* until it is known not to be: a lost answer must not sweep what may stand */
     err = lectern_call(w->l, RPC_OBJECT_PUT, &w->req, &w->arena, &rep);
-    /* Only an outcome, or a call that never began, proves that nothing refers to the fragments. A failure may come after
-     * the change was made durable (the node's database was full, the answer was lost): then they must stay. */
+    /* Only an outcome, or a call that never began, proves that nothing refers to the fragments. A failure may come
+     * after the change was made durable (the node's database was full, the answer was lost): then they must stay. */
     w->committed = err <= 0 && err != E_UNAVAILABLE;
     const Pb__ObjectPutRep *put = rep;
     if (!err && ret_stat)

@@ -17,8 +17,8 @@ void arena_init(struct arena *a, size_t limit_bytes); /* allocates nothing yet *
 void arena_fini(struct arena *a);                     /* frees everything; the arena may be initialised again */
 void arena_reset(struct arena *a);                    /* empties it but keeps the first block, for the next request */
 void *arena_alloc(struct arena *a, size_t n);         /* 16-byte aligned, zeroed; NULL past the limit */
-char *arena_copy(struct arena *a, const void *p, size_t n);  /* with a NUL behind it */
-struct str arena_str(struct arena *a, struct str s);         /* a copy; p is NULL when memory ran out */
+char *arena_copy(struct arena *a, const void *p, size_t n); /* with a NUL behind it */
+struct str arena_str(struct arena *a, struct str s);        /* a copy; p is NULL when memory ran out */
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same arena for protobuf-c: pass &alloc to x__unpack; free is a no-op. */

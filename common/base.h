@@ -8,15 +8,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
-#define MIN_OF(a, b) ((a) < (b) ? (a) : (b))
-#define MAX_OF(a, b) ((a) > (b) ? (a) : (b))
+#define MIN_OF(a, b)                    ((a) < (b) ? (a) : (b))
+#define MAX_OF(a, b)                    ((a) > (b) ? (a) : (b))
 
-#define KIB (UINT64_C(1) << 10)
-#define MIB (UINT64_C(1) << 20)
-#define GIB (UINT64_C(1) << 30)
-#define MS_NS UINT64_C(1000000)
+#define KIB    (UINT64_C(1) << 10)
+#define MIB    (UINT64_C(1) << 20)
+#define GIB    (UINT64_C(1) << 30)
+#define MS_NS  UINT64_C(1000000)
 #define SEC_NS UINT64_C(1000000000)
 
 static inline uint64_t align_up(uint64_t n, uint64_t unit)
@@ -29,9 +29,9 @@ struct str {
     const char *p;
     size_t len;
 };
-#define STR(lit) ((struct str){"" lit, sizeof(lit) - 1})
-#define STR_NONE ((struct str){NULL, 0})
-#define STR_FMT "%.*s"
+#define STR(lit)   ((struct str){"" lit, sizeof(lit) - 1})
+#define STR_NONE   ((struct str){NULL, 0})
+#define STR_FMT    "%.*s"
 #define STR_ARG(s) (int)(s).len, (s).p
 
 static inline struct str str_c(const char *c)
@@ -55,9 +55,9 @@ static inline int str_cmp(struct str a, struct str b)
 }
 /* ASCII case is ignored, as HTTP header names ask (RFC 9110, 5.1). */
 bool str_ieq(struct str a, struct str b);
-struct str str_trim(struct str s);                                  /* spaces and tabs off both ends */
-bool str_split(struct str *rest, char sep, struct str *ret_part);   /* false when rest is used up */
-int str_u64(struct str s, uint64_t *ret);                           /* decimal digits only; -EINVAL, -ERANGE */
+struct str str_trim(struct str s);                                /* spaces and tabs off both ends */
+bool str_split(struct str *rest, char sep, struct str *ret_part); /* false when rest is used up */
+int str_u64(struct str s, uint64_t *ret);                         /* decimal digits only; -EINVAL, -ERANGE */
 
 /* Big-endian, so that encoded numbers sort as bytes; little-endian for our own records. */
 static inline void put_be64(uint8_t *p, uint64_t v)

@@ -1,7 +1,8 @@
 /* buf - page-aligned payload with a reference count, and pools that bound how much of it is alive.
  *
- * A pool counts bytes rather than keeping slabs: sizes differ (4 KiB to 4 MiB) and glibc's aligned allocation is far from
- * any profile's top. The last unref may come from a work thread, so the count is guarded and waiters are woken by a post. */
+ * A pool counts bytes rather than keeping slabs: sizes differ (4 KiB to 4 MiB) and glibc's aligned allocation is far
+ * from any profile's top. The last unref may come from a work thread, so the count is guarded and waiters are woken by
+ * a post. */
 #include "common/buf.h"
 #include "common/err.h"
 #include "common/loop.h"

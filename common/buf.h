@@ -25,9 +25,9 @@ struct slice {
     size_t len;
 };
 
-struct buf *buf_create(size_t cap);        /* returns owned, zero bytes not promised; NULL: out of memory */
-struct buf *buf_ref(struct buf *b);        /* shares */
-void buf_unref(struct buf *b);             /* NULL is fine */
+struct buf *buf_create(size_t cap); /* returns owned, zero bytes not promised; NULL: out of memory */
+struct buf *buf_ref(struct buf *b); /* shares */
+void buf_unref(struct buf *b);      /* NULL is fine */
 
 static inline uint8_t *slice_data(struct slice s)
 {
@@ -44,8 +44,8 @@ struct bufpool_wait {
     bool queued;                      /* private */
 };
 int bufpool_create(struct loop *loop, size_t budget_bytes, struct bufpool **ret_pool);
-void bufpool_destroy(struct bufpool *p); /* every buf must be back and no waiter queued */
+void bufpool_destroy(struct bufpool *p);                 /* every buf must be back and no waiter queued */
 struct buf *bufpool_take(struct bufpool *p, size_t cap); /* returns owned; NULL: budget used up, see bufpool_wait */
-void bufpool_wait(struct bufpool *p, struct bufpool_wait *w);   /* caller's memory until cb or cancel; FIFO */
+void bufpool_wait(struct bufpool *p, struct bufpool_wait *w); /* caller's memory until cb or cancel; FIFO */
 void bufpool_cancel(struct bufpool *p, struct bufpool_wait *w);
 size_t bufpool_used_bytes(const struct bufpool *p);

@@ -37,5 +37,6 @@ static uint64_t manual_wall_ms(struct clock *c)
 
 void clock_manual_init(struct clock_manual *c, uint64_t wall_ms)
 {
-    *c = (struct clock_manual){.clock = {manual_mono_ns, manual_wall_ms}, .mono_now_ns = SEC_NS, .wall_now_ms = wall_ms};
+    *c =
+        (struct clock_manual){.clock = {manual_mono_ns, manual_wall_ms}, .mono_now_ns = SEC_NS, .wall_now_ms = wall_ms};
 }

@@ -174,7 +174,8 @@ static void decide_close(struct http_conn *c, struct http_exch *x)
     if (!r->keep_alive || c->server->closing)
         x->close = true;
     /* A client that still waits for 100 Continue may send its body or may not. botocore before 1.36 also waits with an
-     * empty body, and takes a final answer in its place for the beginning of the next one unless the connection ends. */
+     * empty body, and takes a final answer in its place for the beginning of the next one unless the connection ends.
+     */
     bool waits = r->expect_continue && !x->continue_sent;
     bool body_left = c->in_body && c->body_of == x;
     if ((waits && (body_left || r->content_length == 0)) ||

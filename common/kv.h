@@ -29,10 +29,10 @@ enum { KV_OP_PUT = 1, KV_OP_DEL = 2, KV_OP_DEL_RANGE = 3 };
 struct kv_ops {
     int (*get)(struct kv *kv, struct str key, struct arena *a, struct str *ret_value); /* value in the arena */
     int (*write)(struct kv *kv, const struct kv_batch *b, bool sync);
-    int (*sync)(struct kv *kv); /* everything written before is durable */
-    struct kv_iter *(*iter)(struct kv *kv); /* a snapshot; NULL: out of memory */
+    int (*sync)(struct kv *kv);                        /* everything written before is durable */
+    struct kv_iter *(*iter)(struct kv *kv);            /* a snapshot; NULL: out of memory */
     int (*checkpoint)(struct kv *kv, const char *dir); /* a consistent copy (hard links where possible) */
-    uint64_t (*bytes)(struct kv *kv);       /* about how much it occupies */
+    uint64_t (*bytes)(struct kv *kv);                  /* about how much it occupies */
     void (*close)(struct kv *kv);
 };
 struct kv_iter_ops {
@@ -41,7 +41,7 @@ struct kv_iter_ops {
     bool (*valid)(struct kv_iter *it);
     void (*next)(struct kv_iter *it);
     void (*prev)(struct kv_iter *it);
-    struct str (*key)(struct kv_iter *it);   /* borrowed until the next move */
+    struct str (*key)(struct kv_iter *it); /* borrowed until the next move */
     struct str (*value)(struct kv_iter *it);
     int (*status)(struct kv_iter *it);
     void (*close)(struct kv_iter *it);

@@ -7,8 +7,8 @@
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 2048
-#define QUOTE_RING 8
-#define QUOTE_MAX 256
+#define QUOTE_RING     8
+#define QUOTE_MAX      256
 
 static atomic_int least_level = LOG_INFO;
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
@@ -21,7 +21,8 @@ void log_set_level(enum log_level least)
 /* A developer's slip caught in tests: a pair that names a secret. */
 static bool names_secret(const char *fmt)
 {
-    return strstr(fmt, "secret=") || strstr(fmt, "token=") || strstr(fmt, "signature=") || strstr(fmt, "authorization=");
+    return strstr(fmt, "secret=") || strstr(fmt, "token=") || strstr(fmt, "signature=") ||
+           strstr(fmt, "authorization=");
 }
 
 void log_event(enum log_level level, const char *event, const char *fmt, ...)

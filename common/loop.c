@@ -1,8 +1,8 @@
 /* loop - libuv's loop with three things of ours on top: timers in a binary heap (so that a simulated clock drives them
  * too), posts from other threads, and watched descriptors.
  *
- * One uv_timer is armed for the earliest of our timers. Posts are a mutex-guarded FIFO and one uv_async, which keeps the
- * loop alive: another thread may post at any time. */
+ * One uv_timer is armed for the earliest of our timers. Posts are a mutex-guarded FIFO and one uv_async, which keeps
+ * the loop alive: another thread may post at any time. */
 #include "common/loop.h"
 #include "common/err.h"
 #include <pthread.h>

@@ -12,7 +12,7 @@ int loop_create(struct clock *clock, struct loop **ret_loop);
 void loop_destroy(struct loop *l); /* after loop_run returned and all handles are closed */
 int loop_run(struct loop *l);      /* until loop_stop: it waits for posts even when nothing else is left */
 void loop_stop(struct loop *l);
-bool loop_turn(struct loop *l);    /* tests: one non-blocking turn; a test's own condition ends its loop of turns */
+bool loop_turn(struct loop *l); /* tests: one non-blocking turn; a test's own condition ends its loop of turns */
 uint64_t loop_now_ns(struct loop *l);
 struct clock *loop_clock(struct loop *l);
 struct uv_loop_s *loop_uv(struct loop *l); /* for the libuv doors only (net, work, disk) */

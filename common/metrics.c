@@ -23,8 +23,8 @@ static const struct {
 
 struct series {
     struct series *_Atomic next;
-    _Atomic uint64_t count;         /* counters and histograms */
-    _Atomic double value;           /* gauges */
+    _Atomic uint64_t count; /* counters and histograms */
+    _Atomic double value;   /* gauges */
     _Atomic uint64_t sum_ns;
     _Atomic uint64_t buckets[BUCKETS];
     char label[];

@@ -12,9 +12,9 @@ enum metric {
 #undef METRIC
     METRIC_COUNT
 };
-void metric_add(enum metric m, const char *label, uint64_t n);     /* counters; label NULL or "" when it has none */
-void metric_set(enum metric m, const char *label, double value);   /* gauges */
+void metric_add(enum metric m, const char *label, uint64_t n);   /* counters; label NULL or "" when it has none */
+void metric_set(enum metric m, const char *label, double value); /* gauges */
 void metric_observe_ns(enum metric m, const char *label, uint64_t ns);
-uint64_t metric_get(enum metric m, const char *label);             /* a counter's value, for tests and status */
-void metrics_text(struct sbuf *out); /* Prometheus text format 0.0.4 */
-void metrics_reset(void);            /* tests */
+uint64_t metric_get(enum metric m, const char *label); /* a counter's value, for tests and status */
+void metrics_text(struct sbuf *out);                   /* Prometheus text format 0.0.4 */
+void metrics_reset(void);                              /* tests */

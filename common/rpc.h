@@ -20,17 +20,17 @@ enum rpc_type {
 
 /* Outcomes, in the order in which they are judged. */
 enum rpc_outcome {
-    RPC_NOT_FOUND = 1,          /* the object, fragment, row or map */
+    RPC_NOT_FOUND = 1, /* the object, fragment, row or map */
     RPC_NO_BUCKET = 2,
     RPC_NO_UPLOAD = 3,
-    RPC_EXISTS = 4,             /* BUCKET_CREATE (reply.existing tells whose) */
-    RPC_NOT_EMPTY = 5,          /* BUCKET_DELETE */
-    RPC_CONDITION = 6,          /* if_match / if_none_match / compare failed: 412 */
-    RPC_INVALID_PART = 7,       /* UPLOAD_COMPLETE: reply.bad_part; unknown number or ETag or checksum differs */
+    RPC_EXISTS = 4,       /* BUCKET_CREATE (reply.existing tells whose) */
+    RPC_NOT_EMPTY = 5,    /* BUCKET_DELETE */
+    RPC_CONDITION = 6,    /* if_match / if_none_match / compare failed: 412 */
+    RPC_INVALID_PART = 7, /* UPLOAD_COMPLETE: reply.bad_part; unknown number or ETag or checksum differs */
     RPC_INVALID_PART_ORDER = 8,
-    RPC_PART_TOO_SMALL = 9,     /* reply.bad_part */
-    RPC_CLAIMED = 10,           /* a write id was claimed by gc: write again */
-    RPC_CHECKSUM = 11,          /* UPLOAD_COMPLETE: the object checksum given by the client differs */
+    RPC_PART_TOO_SMALL = 9, /* reply.bad_part */
+    RPC_CLAIMED = 10,       /* a write id was claimed by gc: write again */
+    RPC_CHECKSUM = 11,      /* UPLOAD_COMPLETE: the object checksum given by the client differs */
 };
 
 #define RPC_PAYLOAD_MAX 4
@@ -42,14 +42,14 @@ struct rpc {
     struct slice payload[RPC_PAYLOAD_MAX]; /* of the request; borrows until cb */
     unsigned payload_count;
     struct slice rep_payload; /* takes; buf NULL when none */
-    struct buf *into;         /* FRAG_READ, may be NULL: a buffer of at least req.length bytes, alone in it until cb. The
-                               * callee may read into it and answer with a slice of it (one more reference), or not. */
-    uint64_t deadline_ns;     /* mono; 0: the peer's default */
+    struct buf *into;     /* FRAG_READ, may be NULL: a buffer of at least req.length bytes, alone in it until cb. The
+                           * callee may read into it and answer with a slice of it (one more reference), or not. */
+    uint64_t deadline_ns; /* mono; 0: the peer's default */
     int status;
     void (*cb)(struct rpc *r);
-    void *user;        /* the caller's */
-    void *callee;      /* private to the transport or node */
-    struct rpc *next;  /* private to the transport or node */
+    void *user;       /* the caller's */
+    void *callee;     /* private to the transport or node */
+    struct rpc *next; /* private to the transport or node */
 };
 
 /* Whoever answers: the node in this process, or a connection to one. */

@@ -11,7 +11,7 @@
 #define GATEWAY_MEMORY_MAX (128 * MIB)
 
 struct gateway {
-    unsigned live; /* requests */
+    unsigned live;         /* requests */
     uint64_t memory_bytes; /* bodies held whole (XML), of all requests: at most GATEWAY_MEMORY_MAX */
     void (*drained)(void *ctx);
     void *drained_ctx;

@@ -22,8 +22,8 @@ struct s3_form {
     struct s3_form_field fields[S3_FORM_FIELDS];
     unsigned count;
     struct str file_name; /* p NULL: not given */
-    bool in_file;                    /* the head is complete: what comes out are the file's bytes */
-    bool done;                       /* the file has ended */
+    bool in_file;         /* the head is complete: what comes out are the file's bytes */
+    bool done;            /* the file has ended */
     /* private */
     struct arena *arena;
     char delimiter[S3_FORM_BOUNDARY + 5]; /* "\r\n--boundary" */

@@ -294,7 +294,7 @@ bool s3_write_condition(struct s3_request *s, Pb__Condition **ret)
         return true;
     if (none.p && (match.p || !str_eq(str_trim(none), STR("*"))))
         return refuse_header(s, "If-None-Match"); /* S3 takes only "*", and never both */
-    if (match.p && unquote(match).len == 0) { /* an empty ETag is no object's, not the absence of a condition */
+    if (match.p && unquote(match).len == 0) {     /* an empty ETag is no object's, not the absence of a condition */
         s3_object_refused(s, RPC_CONDITION);
         return false;
     }

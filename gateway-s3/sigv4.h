@@ -61,9 +61,10 @@ struct sigv4_conf {
  * looked at. */
 enum s3_error sigv4_check(const struct sigv4_conf *conf, struct http_req *r, const struct uri_param *params,
                           size_t param_count, struct sigv4 *ret);
-/* A browser's upload form: the policy, as it was sent, is what is signed. Times and rights are the policy's to judge; the
- * scope must be ours and of x-amz-date's day. AccessDenied (no policy or signature), AuthorizationQueryParametersError,
- * InvalidAccessKeyId, SignatureDoesNotMatch. The result says PAYLOAD_UNSIGNED: the form names its checksum itself. */
+/* A browser's upload form: the policy, as it was sent, is what is signed. Times and rights are the policy's to judge;
+ * the scope must be ours and of x-amz-date's day. AccessDenied (no policy or signature),
+ * AuthorizationQueryParametersError, InvalidAccessKeyId, SignatureDoesNotMatch. The result says PAYLOAD_UNSIGNED: the
+ * form names its checksum itself. */
 struct sigv4_form {
     struct str algorithm, credential, date, signature, policy; /* p NULL: the field is absent */
 };

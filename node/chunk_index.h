@@ -1,13 +1,12 @@
 /* chunk_index - where each fragment of a drive stands: a key-value store below, a bounded memory of entries above.
  *
- * No request waits for the kv: what it lacks is read from the segments at the next start. Changes are applied to entries
- * in the order of the log and reach the kv later, all of them up to one position of the log in one batch with that
- * position, so the kv is always the state of some moment. An entry that is pinned or not yet in the kv stays in memory;
- * that makes it the truth while a look-up is on a work thread.
- * It is not the judge of what exists: store_recover.c rebuilds it whenever anything does not fit.
- * Thread: the loop, except chunk_get_run (work thread) and, before the loop runs, everything on one thread.
- * Memory: entries belong to the index; a pin keeps one. chunk_get is embedded by the caller until it ended.
- * Limits: CHUNK_CACHE_MAX clean entries. Errors: kv's, -ENOMEM. */
+ * No request waits for the kv: what it lacks is read from the segments at the next start. Changes are applied to
+ * entries in the order of the log and reach the kv later, all of them up to one position of the log in one batch with
+ * that position, so the kv is always the state of some moment. An entry that is pinned or not yet in the kv stays in
+ * memory; that makes it the truth while a look-up is on a work thread. It is not the judge of what exists:
+ * store_recover.c rebuilds it whenever anything does not fit. Thread: the loop, except chunk_get_run (work thread) and,
+ * before the loop runs, everything on one thread. Memory: entries belong to the index; a pin keeps one. chunk_get is
+ * embedded by the caller until it ended. Limits: CHUNK_CACHE_MAX clean entries. Errors: kv's, -ENOMEM. */
 #pragma once
 #include "common/kv.h"
 #include "common/work.h"
@@ -32,10 +31,10 @@ struct chunk_entry {
     struct chunk_loc loc; /* when present */
     uint64_t *sums;       /* of loc's blocks, when known; owned */
     unsigned pins;
-    unsigned writers;     /* the store's: appends of this fragment that are not applied */
-    unsigned deleters;    /* the store's: deletes of it that are not applied */
-    bool dirty;           /* not in the kv */
-    bool flushing;        /* in the batch that is being written */
+    unsigned writers;                            /* the store's: appends of this fragment that are not applied */
+    unsigned deleters;                           /* the store's: deletes of it that are not applied */
+    bool dirty;                                  /* not in the kv */
+    bool flushing;                               /* in the batch that is being written */
     struct chunk_entry *hash_next, *prev, *next; /* private */
 };
 
@@ -47,7 +46,7 @@ struct chunk_list {
 struct chunk_index {
     struct kv *kv;
     struct chunk_entry **buckets;
-    size_t bucket_count, count; /* of entries */
+    size_t bucket_count, count;              /* of entries */
     struct chunk_list idle, dirty, flushing; /* an entry stands in one of them, or (pinned and clean) in none */
 };
 
@@ -75,9 +74,10 @@ struct chunk_get {
     struct kv *kv;
     int err;
 };
-bool chunk_get_begin(struct chunk_index *ix, struct chunk_get *g, struct chunk_slot *slots, size_t count); /* false: all known */
+bool chunk_get_begin(struct chunk_index *ix, struct chunk_get *g, struct chunk_slot *slots,
+                     size_t count); /* false: all known */
 void chunk_get_run(struct chunk_get *g);
-int chunk_get_end(struct chunk_get *g); /* the entries are known now, or the kv's error */
+int chunk_get_end(struct chunk_get *g);                           /* the entries are known now, or the kv's error */
 int chunk_get_now(struct chunk_index *ix, struct chunk_entry *e); /* blocking: all three */
 
 /* Adds a row for every dirty entry; they are clean once chunk_flush_end(0) was called, dirty again after an error. */

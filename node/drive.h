@@ -17,7 +17,7 @@
 enum drive_outcome { DRIVE_FRESH = 1 };
 
 struct drive {
-    char *dir; /* owned */
+    char *dir;  /* owned */
     int dir_fd; /* holds the lock */
     uint8_t cluster_id[DRIVE_ID_BYTES], id[DRIVE_ID_BYTES];
     uint32_t index; /* in the cluster's map */

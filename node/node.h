@@ -5,13 +5,14 @@
  * index), DIR/segments/, DIR/index/ (RocksDB chunk index), and on metadata drives DIR/meta/ (log segments, RocksDB).
  * Thread: the loop. Memory: node_open returns owned; node_close frees.
  * Errors: one sentence in why. A drive that cannot be opened is reported and left out while enough others remain.
- * Durable: FRAG_WRITE answers 0 only after fdatasync; a metadata change only when it is durable on every in-sync replica. */
+ * Durable: FRAG_WRITE answers 0 only after fdatasync; a metadata change only when it is durable on every in-sync
+ * replica. */
 #pragma once
 #include "common/disk.h"
 #include "common/rpc.h"
 #include "common/work.h"
 
-#define NODE_DRIVES_MAX 64
+#define NODE_DRIVES_MAX    64
 #define NODE_META_REPLICAS 3
 
 struct node;
@@ -28,8 +29,8 @@ struct node_conf {
 };
 /* 1 -> 1+0; 2 -> 1+1; 3 -> 2+1; 4-5 -> 2+2; 6+ -> 4+2; 12+ -> 8+3. */
 void node_default_code(unsigned drives, unsigned *ret_k, unsigned *ret_m);
-/* Fragments that must be durable before a write is acknowledged: k when m = 0, all of a mirror pair or of k+1, else k+1 up
- * to: 1+1 2, 2+1 3, 2+2 3, 4+2 5, 8+3 10. */
+/* Fragments that must be durable before a write is acknowledged: k when m = 0, all of a mirror pair or of k+1, else k+1
+ * up to: 1+1 2, 2+1 3, 2+2 3, 4+2 5, 8+3 10. */
 unsigned node_write_quorum(unsigned k, unsigned m);
 
 /* Blocking (before the loop runs): opens drives, recovers segments and metadata, makes the first map. */

@@ -49,7 +49,7 @@ struct node {
     struct rpc *done_first, **done_last; /* answered at once, but never inside submit */
     struct loop_post done_post;
     bool done_posted;
-    size_t rpcs, gcs;          /* of the stores: under way */
+    size_t rpcs, gcs; /* of the stores: under way */
     size_t stores_open;
     bool closing;
     void (*closed_cb)(void *ctx);

@@ -93,8 +93,8 @@ int segment_tomb_decode(const uint8_t *p, struct segment_tomb *ret);
 /* A run where no valid record stands though one comes later. */
 struct segment_gap {
     uint64_t from, to;
-    bool proven;  /* a later record says that this was durable: corruption. Else it never was: torn */
-    bool has_id;  /* the gap begins with a whole header whose payload is bad */
+    bool proven; /* a later record says that this was durable: corruption. Else it never was: torn */
+    bool has_id; /* the gap begins with a whole header whose payload is bad */
     uint8_t frag_id[FRAG_ID_BYTES];
 };
 
@@ -111,19 +111,19 @@ struct segment_scan {
     uint64_t dirty_end;   /* end of the last page that is not zero; at least tail */
     uint64_t last_seq, last_synced;
     uint64_t record_count;
-    bool sealed;          /* a SEAL record was the last */
+    bool sealed; /* a SEAL record was the last */
     struct segment_gap *gaps;
     size_t gap_count;
-    size_t gap_cap, gap_proven;  /* private */
-    bool in_gap;                 /* private */
-    struct segment_gap gap;      /* private: the one being walked through */
+    size_t gap_cap, gap_proven; /* private */
+    bool in_gap;                /* private */
+    struct segment_gap gap;     /* private: the one being walked through */
 };
 enum segment_step { SEGMENT_MORE = 1, SEGMENT_RECORD = 2, SEGMENT_DONE = 3 };
 
 void segment_scan_init(struct segment_scan *s, const uint8_t uuid[16], uint64_t from, uint64_t limit, bool verify,
                        uint64_t quiet_bytes);
-/* p: n bytes from s->pos on. SEGMENT_MORE: feed again with at least want bytes from pos. SEGMENT_RECORD: *ret is a valid
- * record; its payload stands at p + SEGMENT_PAGE when verify is set; then go on at pos. SEGMENT_DONE: tail, dirty_end and
- * gaps are final; gaps that are not proven never were durable. Negative: E_VERSION, -ENOMEM. */
+/* p: n bytes from s->pos on. SEGMENT_MORE: feed again with at least want bytes from pos. SEGMENT_RECORD: *ret is a
+ * valid record; its payload stands at p + SEGMENT_PAGE when verify is set; then go on at pos. SEGMENT_DONE: tail,
+ * dirty_end and gaps are final; gaps that are not proven never were durable. Negative: E_VERSION, -ENOMEM. */
 int segment_scan_step(struct segment_scan *s, const uint8_t *p, size_t n, struct segment_record *ret);
 void segment_scan_fini(struct segment_scan *s);

@@ -1,11 +1,10 @@
 /* store - the chunk store of one drive: fragments in append-only segments, an index of them in a kv.
  *
- * A fragment is written once under its id, read by range, deleted once. Writes run side by side at assigned offsets; one
- * fdatasync at a time makes all that are written durable and acknowledges them in the order of the log. It knows nothing
- * of objects, stripes or other drives.
- * Thread: the loop; store_open blocks and may run on any thread before store_start.
- * Memory: store_open returns owned, store_close frees; requests are embedded by the caller until their callback.
- * Limits: STORE_*. Errors: 0, -errno of disk or kv, E_CORRUPT, E_VERSION, E_FOREIGN, enum store_outcome.
+ * A fragment is written once under its id, read by range, deleted once. Writes run side by side at assigned offsets;
+ * one fdatasync at a time makes all that are written durable and acknowledges them in the order of the log. It knows
+ * nothing of objects, stripes or other drives. Thread: the loop; store_open blocks and may run on any thread before
+ * store_start. Memory: store_open returns owned, store_close frees; requests are embedded by the caller until their
+ * callback. Limits: STORE_*. Errors: 0, -errno of disk or kv, E_CORRUPT, E_VERSION, E_FOREIGN, enum store_outcome.
  *   -ENOSPC: no room for another segment (reads and deletes go on). -ECANCELED: the store is closing.
  * Durable: a write or delete when its callback runs with 0. */
 #pragma once
@@ -13,12 +12,12 @@
 #include "common/disk.h"
 #include "node/chunk_index.h"
 
-#define STORE_WINDOW_BYTES  (16 * MIB) /* appended but not yet durable; recovery looks twice as far */
-#define STORE_DELETE_MAX    4096       /* ids of one store_delete */
-#define STORE_DIRTY_MAX     8192       /* index entries not yet in the kv; past it writes wait */
-#define STORE_FILES_MAX     256        /* segment files open at once */
-#define STORE_FIRST_BYTES   (32 * MIB) /* the first segment of a drive is small: it is zeroed while writers wait */
-#define STORE_SUSPECT_ERRORS 3         /* failed writes, syncs or preparations of a segment: the drive is suspect */
+#define STORE_WINDOW_BYTES   (16 * MIB) /* appended but not yet durable; recovery looks twice as far */
+#define STORE_DELETE_MAX     4096       /* ids of one store_delete */
+#define STORE_DIRTY_MAX      8192       /* index entries not yet in the kv; past it writes wait */
+#define STORE_FILES_MAX      256        /* segment files open at once */
+#define STORE_FIRST_BYTES    (32 * MIB) /* the first segment of a drive is small: it is zeroed while writers wait */
+#define STORE_SUSPECT_ERRORS 3          /* failed writes, syncs or preparations of a segment: the drive is suspect */
 
 enum store_outcome { STORE_NOT_FOUND = 1 };
 
@@ -27,9 +26,9 @@ struct store_conf {
     struct loop *loop;
     struct work *work;
     struct disk *disk;
-    struct kv *kv;        /* borrows until store_close's callback */
-    const char *dir;      /* of the segments; exists. Copied */
-    const char *label;    /* of metrics and logs. Copied */
+    struct kv *kv;     /* borrows until store_close's callback */
+    const char *dir;   /* of the segments; exists. Copied */
+    const char *label; /* of metrics and logs. Copied */
     uint8_t drive_id[16];
     uint64_t segment_bytes;
     unsigned compact_percent; /* dead share of a sealed segment at which it is compacted; 0: never */
@@ -62,8 +61,8 @@ struct store_write {
     uint8_t frag_id[FRAG_ID_BYTES];
     uint8_t k, m;
     uint64_t epoch;
-    struct slice payload[4]; /* borrows until cb; 1 byte to SEGMENT_PAYLOAD_MAX together. One slice at an aligned address is
-                                written without a copy */
+    struct slice payload[4]; /* borrows until cb; 1 byte to SEGMENT_PAYLOAD_MAX together. One slice at an aligned
+                                address is written without a copy */
     unsigned payload_count;
     int status;
     void (*cb)(struct store_write *w);
@@ -107,8 +106,8 @@ struct store_read {
     struct work_req work;
     struct loop_post post;
 };
-/* Reads only the 64 KiB blocks it needs and verifies each. STORE_NOT_FOUND; -EINVAL: offset past the end; E_CORRUPT: the
- * bytes are bad, also read a second time (the fragment is in quarantine); -EIO. */
+/* Reads only the 64 KiB blocks it needs and verifies each. STORE_NOT_FOUND; -EINVAL: offset past the end; E_CORRUPT:
+ * the bytes are bad, also read a second time (the fragment is in quarantine); -EIO. */
 void store_read(struct store *s, struct store_read *r);
 
 /* ---- deleting ---- */
@@ -135,11 +134,12 @@ void store_delete(struct store *s, struct store_delete *d);
 enum store_state { STORE_OK, STORE_FULL, STORE_SUSPECT }; /* full: too little room for another segment */
 struct store_stat {
     enum store_state state;
-    uint64_t live_bytes, dead_bytes, fragments; /* live and dead as they lie in segments, headers and padding included */
-    uint64_t free_bytes, total_bytes;           /* of the file system */
-    uint64_t segments, errors, corrupt;         /* corrupt: rows in quarantine */
-    bool rebuilt;                               /* this start had to rebuild the index */
-    uint64_t scanned_bytes;                     /* this start's recovery */
+    uint64_t live_bytes, dead_bytes,
+        fragments;                      /* live and dead as they lie in segments, headers and padding included */
+    uint64_t free_bytes, total_bytes;   /* of the file system */
+    uint64_t segments, errors, corrupt; /* corrupt: rows in quarantine */
+    bool rebuilt;                       /* this start had to rebuild the index */
+    uint64_t scanned_bytes;             /* this start's recovery */
 };
 void store_stat(struct store *s, struct store_stat *ret);
 const char *store_state_name(enum store_state state);

@@ -26,7 +26,7 @@ struct control_rig {
     uint8_t master_key[32];
     uint64_t grant_cache_ms;
     const char *halted; /* what /readyz is told; NULL: all is well */
-    int ready; /* 1: not yet */
+    int ready;          /* 1: not yet */
     bool drained, closed;
 };
 /* Ready. grant_cache_ms as in control_conf. */
