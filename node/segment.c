@@ -312,8 +312,11 @@ static int record_found(struct segment_scan *s, const uint8_t *page, const struc
 int segment_scan_step(struct segment_scan *s, const uint8_t *p, size_t n, struct segment_record *ret)
 {
     for (;;) {
-        if (s->pos >= s->limit || s->pos - s->dirty_end >= s->quiet_bytes)
+        if (s->pos >= s->limit || s->pos - s->dirty_end >= s->quiet_bytes) {
+            while (s->gap_count > 0 && s->gaps[s->gap_count - 1].from >= s->tail)
+                s->gap_count--; /* split off the tail by a whole header: no record came after all */
             return SEGMENT_DONE;
+        }
         if (n < s->want)
             return SEGMENT_MORE;
         int err = segment_record_decode(p, s->any_uuid ? NULL : s->uuid, s->pos, s->limit, ret);

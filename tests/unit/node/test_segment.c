@@ -219,6 +219,23 @@ Test(segment, a_torn_tail_ends_the_scan_and_is_no_gap)
     segment_scan_fini(&f.scan);
 }
 
+Test(segment, bad_records_at_the_end_are_one_torn_tail)
+{
+    memset(file, 0, sizeof file);
+    uint64_t at = put(SEGMENT_FRAGMENT, SEGMENT_PAGE, 100, 1, 0), tail = at;
+    for (uint64_t seq = 2; seq <= 4; seq++) { /* whole headers, bad payloads */
+        uint64_t next = put(SEGMENT_FRAGMENT, at, 5000, seq, 0);
+        file[at + SEGMENT_PAGE + 10] ^= 1;
+        at = next;
+    }
+    struct found f;
+    cr_assert_eq(scan_all(file, BYTES, true, UINT64_MAX, 4096, &f), SEGMENT_DONE);
+    cr_assert_eq(f.count, 1);
+    cr_assert_eq(f.scan.tail, tail);
+    cr_assert_eq(f.scan.gap_count, 0);
+    segment_scan_fini(&f.scan);
+}
+
 Test(segment, a_void_is_jumped_over_whatever_it_hides)
 {
     memset(file, 0, sizeof file);
