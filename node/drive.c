@@ -98,7 +98,8 @@ static bool sum_right(struct str text)
     if (text.len < tail)
         return false;
     struct str line = {text.p + text.len - tail, tail - 1};
-    if (!str_starts(line, str_c(key)) || hex_decode((struct str){line.p + sizeof key - 1, 16}, sum, 8, &len) != 0)
+    if (text.p[text.len - 1] != '\n' || !str_starts(line, str_c(key)) ||
+        hex_decode((struct str){line.p + sizeof key - 1, 16}, sum, 8, &len) != 0)
         return false;
     return get_be64(sum) == xxh64of(text.p, text.len - tail, 0);
 }
