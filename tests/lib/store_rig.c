@@ -25,7 +25,9 @@ static void kv_begin(struct store_rig *r)
     char path[300];
     const struct kv_conf conf = {1 * MIB, 1 * MIB};
     snprintf(path, sizeof path, "%s/index", r->dir);
-    int err = r->sim ? kv_sim_create(r->sim, &r->kv) : kv_rocks_open(path, &conf, &r->kv, r->why, sizeof r->why);
+    int err = r->sim         ? kv_sim_create(r->sim, &r->kv)
+              : r->kv_memory ? kv_mem_open(&r->kv)
+                             : kv_rocks_open(path, &conf, &r->kv, r->why, sizeof r->why);
     if (err)
         die("kv", err);
 }
@@ -72,7 +74,11 @@ void store_rig_init_clock(struct store_rig *r, const char *engine, uint64_t segm
         char path[300];
         snprintf(path, sizeof path, "%s/segments", r->dir);
         mkdir(path, 0700);
-        err = disk_create(r->loop, engine, &r->disk, r->why, sizeof r->why);
+        char name[16];
+        const char *slash = strchr(engine, '/');
+        r->kv_memory = slash != NULL;
+        snprintf(name, sizeof name, "%.*s", slash ? (int)(slash - engine) : (int)strlen(engine), engine);
+        err = disk_create(r->loop, name, &r->disk, r->why, sizeof r->why);
     }
     if (err)
         die(r->why, err);

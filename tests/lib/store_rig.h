@@ -17,11 +17,12 @@ struct store_rig {
     uint64_t segment_bytes;
     unsigned compact_percent;
     uint8_t drive_id[16];
-    bool owns_loop;
+    bool owns_loop, kv_memory;
     struct clock_manual *clock; /* NULL: the real one; else store_rig_settle moves it */
 };
 
-/* engine: "sim", "io_uring" or "threads". Makes loop, work, disk and kv; opens nothing yet. */
+/* engine: "sim", "io_uring" or "threads"; "threads/mem": with a kv in memory (ThreadSanitizer does not know RocksDB).
+ * Makes loop, work, disk and kv; opens nothing yet. */
 void store_rig_init(struct store_rig *r, const char *engine, uint64_t segment_bytes);
 void store_rig_init_clock(struct store_rig *r, const char *engine, uint64_t segment_bytes, struct clock_manual *clock);
 /* Another one on the same loop and threads, with that disk and kv (takes both), for the state after a power cut. */
