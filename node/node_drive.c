@@ -7,6 +7,7 @@
 #include "common/crypt.h"
 #include "common/log.h"
 #include "node/node_impl.h"
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -138,27 +139,48 @@ static int found_installation(struct node *n, struct finding *f, char *why, size
 
 /* ---- stores ---- */
 
-static int index_open(struct node_drive *d)
+static const struct kv_conf index_conf = {NODE_INDEX_CACHE_BYTES, NODE_INDEX_MEMTABLE_BYTES};
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-    const struct kv_conf conf = {NODE_INDEX_CACHE_BYTES, NODE_INDEX_MEMTABLE_BYTES};
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+
+/* Puts the index aside, one generation of it, and begins an empty one: it is built again from the segments. */
+static int index_renew(void *drive, struct kv **ret_kv)
+{
+    struct node_drive *d = drive;
+    if (d->kv)
+        d->kv->ops->close(d->kv);
+    d->kv = NULL;
     char *dir = drive_path(&d->drive, "index"), *bad = drive_path(&d->drive, "index.bad");
-    int err = dir && bad ? kv_rocks_open(dir, &conf, &d->kv, d->why, sizeof d->why) : -ENOMEM;
-    if (err == E_CORRUPT || err == E_KV) { /* it is rebuilt from the segments; the bad one is kept for a look */
-        log_event(LOG_WARN, "drive.index", "dir=%s why=%s", log_quote(str_c(dir)), log_quote(str_c(d->why)));
-        for (unsigned i = 0; i < 100 && rename(dir, bad) < 0; i++) {
-            free(bad);
-            char name[24];
-            snprintf(name, sizeof name, "index.bad.%u", i);
-            bad = drive_path(&d->drive, name);
-            if (!bad)
-                break;
-        }
-        mkdir(dir, 0750);
-        err = kv_rocks_open(dir, &conf, &d->kv, d->why, sizeof d->why);
+    int err = dir && bad ? 0 : -ENOMEM;
+    if (err == 0) {
+        log_event(LOG_WARN, "drive.index", "dir=%s kept_as=%s", log_quote(str_c(dir)), log_quote(str_c(bad)));
+        nftw(bad, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        if (rename(dir, bad) < 0 || mkdir(dir, 0750) < 0)
+            err = -errno;
+        else
+            err = kv_rocks_open(dir, &index_conf, &d->kv, d->why, sizeof d->why);
     }
+    if (err == 0)
+        *ret_kv = d->kv;
     free(dir);
     free(bad);
     return err;
+}
+
+static int index_open(struct node_drive *d)
+{
+    char *dir = drive_path(&d->drive, "index");
+    int err = dir ? kv_rocks_open(dir, &index_conf, &d->kv, d->why, sizeof d->why) : -ENOMEM;
+    free(dir);
+    if (err != E_CORRUPT && err != E_KV)
+        return err;
+    log_event(LOG_WARN, "drive.index", "dir=%s why=%s", log_quote(str_c(d->drive.dir)), log_quote(str_c(d->why)));
+    struct kv *kv;
+    return index_renew(d, &kv);
 }
 
 static void *drive_thread(void *arg)
@@ -172,6 +194,8 @@ static void *drive_thread(void *arg)
                                   .work = n->work,
                                   .disk = n->disk,
                                   .kv = d->kv,
+                                  .kv_renew = index_renew,
+                                  .kv_ctx = d,
                                   .dir = dir,
                                   .label = d->label,
                                   .segment_bytes = n->conf.segment_bytes,

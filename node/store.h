@@ -15,7 +15,7 @@
 #define STORE_WINDOW_BYTES   (16 * MIB) /* appended but not yet durable; recovery looks twice as far */
 #define STORE_DELETE_MAX     4096       /* ids of one store_delete */
 #define STORE_DIRTY_MAX      8192       /* index entries not yet in the kv; past it writes wait */
-#define STORE_FILES_MAX      256        /* segment files open at once */
+#define STORE_FILES_MAX      128        /* segment files open at once */
 #define STORE_FIRST_BYTES    (32 * MIB) /* the first segment of a drive is small: it is zeroed while writers wait */
 #define STORE_SUSPECT_ERRORS 3          /* failed writes, syncs or preparations of a segment: the drive is suspect */
 
@@ -26,7 +26,11 @@ struct store_conf {
     struct loop *loop;
     struct work *work;
     struct disk *disk;
-    struct kv *kv;     /* borrows until store_close's callback */
+    struct kv *kv; /* borrows until store_close's callback */
+    /* Asked for once, inside store_open, when the kv does not fit the segments and is not empty: closes it, whose files
+     * may be bad, and gives an empty one. NULL: its rows are deleted. */
+    int (*kv_renew)(void *ctx, struct kv **ret_kv);
+    void *kv_ctx;
     const char *dir;   /* of the segments; exists. Copied */
     const char *label; /* of metrics and logs. Copied */
     uint8_t drive_id[16];

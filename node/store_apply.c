@@ -319,9 +319,7 @@ static void flush_end(struct store *s, int err)
     }
     if (err) {
         f->pos = (struct store_pos){0, 0}; /* so that the next one is not taken for empty */
-        s->errors++;
-        metric_add(M_STORE_ERRORS, s->conf.label, 1);
-        log_event(LOG_ERROR, "store.index", "store=%s error=%s", s->conf.label, log_quote(str_c(err_text(err))));
+        store_failed(s, "writing the index", err, true);
         return;
     }
     f->was_clean = f->clean;

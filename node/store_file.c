@@ -110,6 +110,10 @@ int store_segment_ref(struct store *s, struct store_segment *seg)
         if (!path)
             return -ENOMEM;
         int err = s->conf.disk->ops->open(s->conf.disk, path, DISK_DIRECT, &seg->file);
+        if (err == -EMFILE || err == -ENFILE) { /* somebody else needs many, too */
+            close_oldest(s);
+            err = s->conf.disk->ops->open(s->conf.disk, path, DISK_DIRECT, &seg->file);
+        }
         free(path);
         if (err)
             return err;

@@ -571,6 +571,36 @@ static void choose(struct recover *rc)
     s->marked = rc->mark.clean;
 }
 
+static bool index_empty(struct kv *kv)
+{
+    struct kv_iter *it = kv->ops->iter(kv);
+    if (!it)
+        return false;
+    it->ops->seek(it, STR(""));
+    bool empty = !it->ops->valid(it) && it->ops->status(it) == 0;
+    it->ops->close(it);
+    return empty;
+}
+
+static int index_clear(struct store *s)
+{
+    if (index_empty(s->conf.kv))
+        return 0;
+    if (s->conf.kv_renew) {
+        struct kv *kv;
+        int err = s->conf.kv_renew(s->conf.kv_ctx, &kv);
+        if (err == 0)
+            s->conf.kv = s->index.kv = kv;
+        return err;
+    }
+    struct kv_batch b;
+    kv_batch_init(&b);
+    kv_batch_del_range(&b, STR("a"), STR("z"));
+    int err = b.ops.err ? b.ops.err : s->conf.kv->ops->write(s->conf.kv, &b, true);
+    kv_batch_fini(&b);
+    return err;
+}
+
 static int recover_run(struct recover *rc)
 {
     struct store *s = rc->s;
@@ -588,11 +618,7 @@ static int recover_run(struct recover *rc)
     if (err)
         return err;
     if (rc->rebuild) {
-        struct kv_batch b;
-        kv_batch_init(&b);
-        kv_batch_del_range(&b, STR("a"), STR("z"));
-        err = b.ops.err ? b.ops.err : s->conf.kv->ops->write(s->conf.kv, &b, true);
-        kv_batch_fini(&b);
+        err = index_clear(s);
         s->rebuilt = rc->number_count > 0;
         if (s->rebuilt)
             log_event(LOG_WARN, "store.rebuild", "store=%s segments=%zu", s->conf.label, rc->number_count);

@@ -333,6 +333,24 @@ Test(node, a_lost_or_spoilt_index_is_built_again)
     stop();
 }
 
+/* Tables of the database that cannot be read: found by the rows that recovery asks for. */
+Test(node, an_index_with_bad_tables_is_put_aside_and_built_again)
+{
+    cr_assert_eq(start("0"), 0, "%s", t.why);
+    cr_assert_eq(frag_write(0, FRAG_ID_BYTES, 70000), 0);
+    stop();
+    cr_assert_eq(start("0"), 0, "a second start has tables: %s", t.why);
+    stop();
+    shell("for f in '%s'/index/*.sst; do head -c 3000 /dev/urandom > \"$f\"; done; ls '%s'/index/*.sst > /dev/null",
+          t.dirs[0], t.dirs[0]);
+    for (unsigned round = 0; round < 2; round++) {
+        cr_assert_eq(start("0"), 0, "%s", t.why);
+        cr_assert_eq(frag_read(0, 0, 0, 70000), 0);
+        stop();
+    }
+    shell("test -d '%s'/index.bad%s", t.dirs[0], "");
+}
+
 Test(node, a_code_wider_than_the_drives_is_refused)
 {
     cr_assert_neq(start_as("01", 2, 1, false), 0);
