@@ -176,7 +176,7 @@ uint64_t store_kept_bytes(const struct store_segment *seg);
 
 /* store_prepare.c: a spare that need_bytes fit in; the pump runs when it is there or failed. */
 void store_prepare_want(struct store *s, uint64_t need_bytes, bool urgent);
-void store_prepare_ahead(struct store *s); /* when the active segment is half full */
+void store_prepare_ahead(struct store *s); /* when a quarter of the active segment is used */
 
 /* store_append.c */
 void store_append(struct store *s,

@@ -232,6 +232,6 @@ void store_prepare_ahead(struct store *s)
 {
     if (s->spare || s->prepare.step != PREPARE_IDLE || loop_now_ns(s->conf.loop) < s->prepare.not_before_ns)
         return;
-    if (!s->active || s->active->sealed || s->active->tail > s->active->bytes / 2)
+    if (!s->active || s->active->sealed || s->active->tail > s->active->bytes / 4)
         store_prepare_want(s, 0, false);
 }
