@@ -136,7 +136,7 @@ void meta_fixture_advance_ms(struct meta_fixture *f, uint64_t ms)
 {
     f->clock.mono_now_ns += ms * MS_NS;
     f->clock.wall_now_ms += ms;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1500; i++) { /* what the jump sets off runs on threads and the disk: real time, also when busy */
         loop_turn(f->loop);
         usleep(100);
     }
