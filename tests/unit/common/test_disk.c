@@ -3,7 +3,6 @@
 #include "common/disk.h"
 #include "common/err.h"
 #include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -16,10 +15,7 @@
 
 #define PAGE 4096
 
-struct engine {
-    char name[16]; /* not a pointer: Criterion runs each test in a process of its own */
-};
-static struct engine engines[] = {{"io_uring"}, {"threads"}};
+static const char *const engines[] = {"io_uring", "threads"};
 
 struct rig {
     struct loop *loop;
@@ -86,14 +82,18 @@ static void run(struct rig *r, struct disk_req *q)
         loop_turn(r->loop);
 }
 
-ParameterizedTestParameters(disk, bytes_come_back_in_every_shape)
+static void bytes_come_back_in_every_shape(const char *engine);
+
+Test(disk, bytes_come_back_in_every_shape)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        bytes_come_back_in_every_shape(engines[i]);
 }
-ParameterizedTest(struct engine *e, disk, bytes_come_back_in_every_shape, .timeout = 30)
+
+static void bytes_come_back_in_every_shape(const char *engine)
 {
     struct rig r;
-    rig_begin(&r, e->name);
+    rig_begin(&r, engine);
     struct disk_file *f = make(&r, "a", 16 * PAGE);
     struct disk_req q = {.op = DISK_WRITE, .file = f, .offset = 2 * PAGE, .iov_count = 8};
     for (size_t i = 0; i < 8; i++)
@@ -121,14 +121,18 @@ ParameterizedTest(struct engine *e, disk, bytes_come_back_in_every_shape, .timeo
     rig_end(&r);
 }
 
-ParameterizedTestParameters(disk, the_end_of_the_file_is_a_short_read)
+static void the_end_of_the_file_is_a_short_read(const char *engine);
+
+Test(disk, the_end_of_the_file_is_a_short_read)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        the_end_of_the_file_is_a_short_read(engines[i]);
 }
-ParameterizedTest(struct engine *e, disk, the_end_of_the_file_is_a_short_read, .timeout = 30)
+
+static void the_end_of_the_file_is_a_short_read(const char *engine)
 {
     struct rig r;
-    rig_begin(&r, e->name);
+    rig_begin(&r, engine);
     struct disk_file *f = make(&r, "a", 2 * PAGE);
     uint8_t *back = aligned_alloc(PAGE, 4 * PAGE);
     struct disk_req in = {.op = DISK_READ, .file = f, .offset = PAGE, .iov_count = 1};
@@ -148,15 +152,19 @@ ParameterizedTest(struct engine *e, disk, the_end_of_the_file_is_a_short_read, .
     rig_end(&r);
 }
 
-ParameterizedTestParameters(disk, errors_come_in_the_status)
+static void errors_come_in_the_status(const char *engine);
+
+Test(disk, errors_come_in_the_status)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        errors_come_in_the_status(engines[i]);
 }
-ParameterizedTest(struct engine *e, disk, errors_come_in_the_status, .timeout = 30)
+
+static void errors_come_in_the_status(const char *engine)
 {
     struct rig r;
     char path[128];
-    rig_begin(&r, e->name);
+    rig_begin(&r, engine);
     r.disk->ops->close(r.disk, make(&r, "a", PAGE));
     struct disk_file *f;
     path_of(&r, "a", path);
@@ -176,15 +184,19 @@ ParameterizedTest(struct engine *e, disk, errors_come_in_the_status, .timeout = 
 
 #define MANY 1500 /* several times the ring */
 
-ParameterizedTestParameters(disk, more_requests_than_the_ring_holds_all_complete)
+static void more_requests_than_the_ring_holds_all_complete(const char *engine);
+
+Test(disk, more_requests_than_the_ring_holds_all_complete)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        more_requests_than_the_ring_holds_all_complete(engines[i]);
 }
-ParameterizedTest(struct engine *e, disk, more_requests_than_the_ring_holds_all_complete, .timeout = 60)
+
+static void more_requests_than_the_ring_holds_all_complete(const char *engine)
 {
     static struct disk_req reqs[MANY];
     struct rig r;
-    rig_begin(&r, e->name);
+    rig_begin(&r, engine);
     struct disk_file *f = make(&r, "a", 64 * PAGE);
     done = 0;
     for (size_t i = 0; i < MANY; i++) {
@@ -220,14 +232,18 @@ static void chain_next(struct disk_req *q)
     c->rig->disk->ops->submit(c->rig->disk, &c->req);
 }
 
-ParameterizedTestParameters(disk, a_callback_may_submit_its_own_request_again)
+static void a_callback_may_submit_its_own_request_again(const char *engine);
+
+Test(disk, a_callback_may_submit_its_own_request_again)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        a_callback_may_submit_its_own_request_again(engines[i]);
 }
-ParameterizedTest(struct engine *e, disk, a_callback_may_submit_its_own_request_again, .timeout = 60)
+
+static void a_callback_may_submit_its_own_request_again(const char *engine)
 {
     struct rig r;
-    rig_begin(&r, e->name);
+    rig_begin(&r, engine);
     struct disk_file *f = make(&r, "a", PAGE);
     struct chain c = {.rig = &r, .left = 200, .req = {.op = DISK_SYNC, .file = f, .cb = chain_next}};
     r.disk->ops->submit(r.disk, &c.req);

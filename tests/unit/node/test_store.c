@@ -2,22 +2,22 @@
 #include "common/metrics.h"
 #include "tests/lib/store_rig.h"
 #include <criterion/criterion.h>
-#include <criterion/parameterized.h>
 
-struct engine {
-    char name[16]; /* not a pointer: Criterion runs each test in a process of its own */
-};
-static struct engine engines[] = {{"sim"}, {"io_uring"}, {"threads"}};
+static const char *const engines[] = {"sim", "io_uring", "threads"};
 
-ParameterizedTestParameters(store, what_is_written_is_read)
+static void what_is_written_is_read(const char *engine);
+
+Test(store, what_is_written_is_read, .timeout = 60)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        what_is_written_is_read(engines[i]);
 }
-ParameterizedTest(struct engine *engine, store, what_is_written_is_read, .timeout = 60)
+
+static void what_is_written_is_read(const char *engine)
 {
     static const size_t lengths[] = {1, 511, 4096, 4097, 65535, 65536, 65537, 300000, 1 << 20, 4 << 20};
     struct store_rig r;
-    store_rig_init(&r, engine->name, 16 * MIB);
+    store_rig_init(&r, engine, 16 * MIB);
     cr_assert_eq(store_rig_open(&r), 0, "%s", r.why);
     for (size_t round = 0; round < 2; round++) {
         for (size_t i = 0; i < ARRAY_LEN(lengths) && round == 0; i++)
@@ -84,16 +84,20 @@ static void write_many(struct store_rig *r, struct one *ones, size_t count, size
     }
 }
 
-ParameterizedTestParameters(store, one_sync_acknowledges_many_writes)
+static void one_sync_acknowledges_many_writes(const char *engine);
+
+Test(store, one_sync_acknowledges_many_writes, .timeout = 60)
 {
-    return cr_make_param_array(struct engine, engines, ARRAY_LEN(engines));
+    for (size_t i = 0; i < ARRAY_LEN(engines); i++)
+        one_sync_acknowledges_many_writes(engines[i]);
 }
-ParameterizedTest(struct engine *engine, store, one_sync_acknowledges_many_writes, .timeout = 60)
+
+static void one_sync_acknowledges_many_writes(const char *engine)
 {
     static struct one ones[300];
     struct store_rig r;
     size_t left = 0;
-    store_rig_init(&r, engine->name, 16 * MIB);
+    store_rig_init(&r, engine, 16 * MIB);
     cr_assert_eq(store_rig_open(&r), 0, "%s", r.why);
     cr_assert_eq(store_rig_write(&r, 1000, 10), 0);
     uint64_t before = metric_get(M_STORE_SYNCS, "t");
