@@ -17,6 +17,8 @@
 
 static const char *const engines[] = {"io_uring", "threads"};
 
+TestSuite(disk, .timeout = 60);
+
 struct rig {
     struct loop *loop;
     struct disk *disk;
