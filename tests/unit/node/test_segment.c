@@ -6,6 +6,8 @@
 
 #define BYTES (128 * KIB)
 
+TestSuite(segment, .timeout = 60);
+
 static const uint8_t uuid[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t other_uuid[16] = {9};
 
@@ -279,7 +281,7 @@ Test(segment, a_newer_record_stops_the_scan)
 }
 
 /* Every byte that counts, flipped: one record is lost, it is called corrupt, its neighbours stay. */
-Test(segment, a_flip_anywhere_is_corruption_and_costs_one_record, .timeout = 60)
+Test(segment, a_flip_anywhere_is_corruption_and_costs_one_record)
 {
     memset(file, 0, sizeof file);
     uint64_t starts[8], at = SEGMENT_PAGE;

@@ -5,9 +5,11 @@
 
 static const char *const engines[] = {"sim", "io_uring", "threads"};
 
+TestSuite(store, .timeout = 100);
+
 static void what_is_written_is_read(const char *engine);
 
-Test(store, what_is_written_is_read, .timeout = 60)
+Test(store, what_is_written_is_read)
 {
     for (size_t i = 0; i < ARRAY_LEN(engines); i++)
         what_is_written_is_read(engines[i]);
@@ -86,7 +88,7 @@ static void write_many(struct store_rig *r, struct one *ones, size_t count, size
 
 static void one_sync_acknowledges_many_writes(const char *engine);
 
-Test(store, one_sync_acknowledges_many_writes, .timeout = 60)
+Test(store, one_sync_acknowledges_many_writes)
 {
     for (size_t i = 0; i < ARRAY_LEN(engines); i++)
         one_sync_acknowledges_many_writes(engines[i]);
